@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from enum import IntEnum
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PORTS = {"http": 80, "https": 443}
@@ -56,6 +56,25 @@ def origin(url: str) -> tuple[str, str, int | None]:
     """Scheme, host and port: what must stay the same for credentials to go along (RFC 6454)."""
     parts = urlsplit(url)
     return parts.scheme, host_of(url), parts.port or _PORTS.get(parts.scheme)
+
+
+def is_plain_url(url: str) -> bool:
+    """True for http and https URLs that every parser reads alike: no user, space, backslash."""
+    try:
+        parts = urlsplit(url)
+        port_is_number = parts.port is None or parts.port >= 0
+    except ValueError:
+        return False
+    simple = all("!" <= c <= "~" and c != "\\" for c in url) and "@" not in parts.netloc
+    return simple and port_is_number and parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def resolved(url: str, location: str) -> str:
+    """An address that an answer from ``url`` names, made absolute; as it is if it is none."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location
 
 
 def _is_localhost(host: str) -> bool:

@@ -12,20 +12,19 @@ import re
 import threading
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 import requests
 
 from cwl_userspace.errors import AuthenticationError, RegistryError
-from cwl_userspace.image.addresses import host_of, is_loopback, reach_of
+from cwl_userspace.image.addresses import host_of, is_loopback, is_plain_url, reach_of, resolved
 from cwl_userspace.image.credentials import Credentials, Login
+from cwl_userspace.image.neterrors import printable
 from cwl_userspace.image.transport import (
     Request,
     Transport,
     bounded,
     error_text,
-    is_plain_url,
-    printable,
 )
 
 _TOKEN_LIMIT = 1 << 20
@@ -142,7 +141,7 @@ class Authenticator:
     def _token(
         self, repository: str, url: str, parameters: Mapping[str, str], login: Login | None
     ) -> str:
-        realm = urljoin(url, parameters.get("realm", ""))
+        realm = resolved(url, parameters.get("realm", ""))
         self._check_realm(realm, url)
         query = {"scope": parameters.get("scope") or f"repository:{repository}:pull"}
         if parameters.get("service"):

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import requests
 
 from cwl_userspace.errors import RegistryError
-from cwl_userspace.image.addresses import authority_of
 
 # OpenSSL's verify codes, x509_vfy.h.
 _EXPIRED = (9, 10)
@@ -40,9 +39,8 @@ class HandshakeCut(Interrupted):
     """The other side hung up during the TLS handshake: a fault, or plain http."""
 
 
-def explain(error: Exception, label: str, url: str) -> RegistryError:
-    """The error that says why a request to ``url`` failed; ``label`` is the registry's name."""
-    where = _where(label, url)
+def explain(error: Exception, where: str, url: str) -> RegistryError:
+    """The error that says why a request to ``url`` failed; ``where`` names its host."""
     if isinstance(error, requests.exceptions.SSLError):
         return _tls(error, where)
     if isinstance(error, requests.exceptions.ProxyError):
@@ -60,15 +58,14 @@ def explain(error: Exception, label: str, url: str) -> RegistryError:
     return Interrupted(f"the connection to {where} broke: {_reason(error)}", "try again")
 
 
-def broken_body(error: Exception, label: str, url: str) -> Interrupted:
+def broken_body(error: Exception, where: str) -> Interrupted:
     """The error for a body whose bytes stopped coming."""
-    return Interrupted(f"{_where(label, url)} broke off: {_reason(error)}", "try again")
+    return Interrupted(f"{where} broke off: {_reason(error)}", "try again")
 
 
-def _where(label: str, url: str) -> str:
-    host = authority_of(url)
-    named = host in label or (label == "docker.io" and host == "registry-1.docker.io")
-    return label if named else f"{host}, where {label} sends us,"
+def printable(text: object) -> str:
+    """A short text from outside without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in str(text)).strip()[:200]
 
 
 def _tls(error: Exception, where: str) -> RegistryError:
@@ -124,7 +121,8 @@ def _reason(error: Exception) -> str:
             return "timed out"
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
-    return str(list(_chain(error))[-1]).rpartition(": ")[2][:200] or type(error).__name__
+    innermost = list(_chain(error))[-1]
+    return printable(str(innermost).rpartition(": ")[2]) or type(innermost).__name__
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -20,11 +20,11 @@ from cwl_userspace.errors import (
     RegistryError,
     SettingsError,
 )
-from cwl_userspace.image.addresses import authority_of, host_of, is_loopback, origin
+from cwl_userspace.image.addresses import authority_of, host_of, is_loopback, is_plain_url, origin
 from cwl_userspace.image.auth import Authenticator, insufficient_scope
 from cwl_userspace.image.credentials import Credentials
 from cwl_userspace.image.download import download
-from cwl_userspace.image.neterrors import HandshakeCut, Interrupted, NotTls, Unreachable
+from cwl_userspace.image.neterrors import HandshakeCut, Interrupted, NotTls, Unreachable, printable
 from cwl_userspace.image.source import check_document_size, resolve
 from cwl_userspace.image.transport import (
     ATTEMPTS,
@@ -35,8 +35,6 @@ from cwl_userspace.image.transport import (
     backoff,
     body,
     error_text,
-    is_plain_url,
-    printable,
 )
 from cwl_userspace.oci import (
     DOCKER_INDEX,
@@ -81,7 +79,7 @@ class Registry:
         self._may_be_plain = endpoint is None and (insecure or is_loopback(host_of(self._base)))
         self._label = label or endpoint or host
         self._transport = Transport(
-            self._label, host_of(self._base), insecure=insecure, sleep=sleep, timeouts=timeouts
+            self._label, self._base, insecure=insecure, sleep=sleep, timeouts=timeouts
         )
         login_host = authority_of(endpoint) if endpoint else host
         self._login = Authenticator(self._transport, login_host, credentials)
@@ -177,19 +175,20 @@ class Registry:
 
     def _send(self, path: str, headers: Mapping[str, str], pinned: bool) -> requests.Response:
         base, probe = self._base, self._may_be_plain
+        request = Request(f"{base}/{path}", headers, pinned=pinned, probe=probe)
         try:
-            request = Request(f"{base}/{path}", headers, pinned=pinned, probe=probe)
             response = self._transport.send(request)
         except (NotTls, HandshakeCut, Unreachable) as error:
             refused = isinstance(error, Unreachable) and urlsplit(base).port is not None
             if not probe or refused:
                 raise  # plain http would be asked at the same port
-            plain = "http:" + base.removeprefix("https:")
-            request = Request(f"{plain}/{path}", headers, pinned=pinned)
-            response = self._transport.send(request)
-            self._base = plain
+            response = None
+        # Not in the except clause: the faults of the one must not be told as the other's.
+        if response is None:
+            base = "http:" + base.removeprefix("https:")
+            response = self._transport.send(request._replace(url=f"{base}/{path}", probe=False))
         # Once it has answered, no fault may talk us down from TLS to plain http.
-        self._may_be_plain = False
+        self._base, self._may_be_plain = base, False
         return response
 
     def _failure(
@@ -202,8 +201,7 @@ class Registry:
             )
         if ours and status in (401, 403):
             return self._login.refused(repository, said)
-        host = host_of(response.url or "")
-        where = self._label if ours else f"{host}, where {self._label} sends us,"
+        where = self._transport.name_of(response.url or "")
         words = f"{where} answers {status} {printable(response.reason)} for {what}{said}"
         if status in (401, 403):
             return AuthenticationError(words, "try again; its address may have expired")

@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Generator, Mapping
 from http.client import HTTPException
 from typing import Any, NamedTuple
-from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -28,10 +27,12 @@ from cwl_userspace.image.addresses import (
     authority_of,
     host_of,
     is_loopback,
+    is_plain_url,
     origin,
     reach_of,
+    resolved,
 )
-from cwl_userspace.image.neterrors import HandshakeCut, Interrupted, broken_body, explain
+from cwl_userspace.image.neterrors import HandshakeCut, Interrupted, broken_body, explain, printable
 
 # Connecting, and silence between two pieces of a body, in seconds.
 TIMEOUTS = (30.0, 60.0)
@@ -69,12 +70,12 @@ class Request(NamedTuple):
 
 
 class Transport:
-    """Sends requests for one registry and keeps its connections."""
+    """Sends requests for the registry whose base URL is given, and keeps its connections."""
 
     def __init__(
         self,
         label: str,
-        home: str,
+        base: str,
         *,
         insecure: bool = False,
         sleep: Sleep = time.sleep,
@@ -82,7 +83,8 @@ class Transport:
     ) -> None:
         self.label = label
         self.sleep = sleep
-        self._home = home
+        self._home = host_of(base)
+        self._authority = authority_of(base)
         self._insecure = insecure
         self._timeouts = timeouts
         self._adapter = HTTPAdapter()
@@ -129,7 +131,7 @@ class Transport:
 
     def _target(self, url: str, location: str, pinned: bool) -> str:
         """Where a redirect leads; raise RegistryError for a place that it must not lead to."""
-        target = urljoin(url, location)
+        target = resolved(url, location)
         problem = ""
         if not location or not is_plain_url(target):
             problem = "which is not an http address"
@@ -157,15 +159,20 @@ class Transport:
                 stream=True,
                 timeout=self._timeouts,
                 verify=self._verify(url),
-                proxies=_proxies_from_environment(url),
+                proxies=proxies_from_environment(url),
             )
         except (requests.RequestException, HTTPError, HTTPException, UnicodeError) as error:
-            raise explain(error, self.label, url) from None
+            raise explain(error, self.name_of(url), url) from None
 
     def _verify(self, url: str) -> bool | str:
         if self._insecure and host_of(url) == self._home:
             return False
-        return _ca_from_environment(authority_of(url))
+        return ca_from_environment(authority_of(url))
+
+    def name_of(self, url: str) -> str:
+        """How messages name the host of a URL, which may be one that we were sent to."""
+        host = authority_of(url)
+        return self.label if host == self._authority else f"{host}, where {self.label} sends us,"
 
     def _given_up(self, response: requests.Response, attempts: int, pause: float) -> RegistryError:
         said = error_text(response)
@@ -185,7 +192,6 @@ class Transport:
 
 def body(response: requests.Response, label: str, chunk: int) -> Generator[bytes, None, None]:
     """The bytes of an answer as they were sent; raise Interrupted where some are missing."""
-    url = response.url or ""
     stated = response.headers.get("Content-Length", "")
     missing = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 20 else 0
     try:
@@ -193,12 +199,12 @@ def body(response: requests.Response, label: str, chunk: int) -> Generator[bytes
             missing -= len(piece)
             yield piece
     except (HTTPError, HTTPException, OSError) as error:
-        raise broken_body(error, label, url) from None
+        raise broken_body(error, label) from None
     finally:
         response.close()
     # urllib3 before 2.0 takes a short body for a whole one.
     if missing > 0:
-        raise broken_body(EOFError(f"{missing} bytes are missing"), label, url)
+        raise broken_body(EOFError(f"{missing} bytes are missing"), label)
 
 
 def bounded(response: requests.Response, label: str, limit: int) -> bytes:
@@ -227,22 +233,6 @@ def error_text(response: requests.Response) -> str:
     return f": {printable(words)}" if isinstance(words, str) and words.strip() else ""
 
 
-def printable(text: object) -> str:
-    """A short text from outside without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in str(text)).strip()[:200]
-
-
-def is_plain_url(url: str) -> bool:
-    """True for http and https URLs that every parser reads alike: no user, space, backslash."""
-    try:
-        parts = urlsplit(url)
-        port_is_number = parts.port is None or parts.port >= 0
-    except ValueError:
-        return False
-    simple = all("!" <= c <= "~" and c != "\\" for c in url) and "@" not in parts.netloc
-    return simple and port_is_number and parts.scheme in ("http", "https") and bool(parts.hostname)
-
-
 def backoff(attempt: int, first: float = 0.25) -> float:
     """Seconds before the next attempt: doubling, with jitter so that clients do not march."""
     return float(first * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
@@ -259,12 +249,12 @@ def _pause(response: requests.Response, attempt: int) -> float:
         return backoff(attempt, 1.0 if response.status_code == _TOO_MANY_REQUESTS else 0.25)
 
 
-def _proxies_from_environment(url: str) -> dict[str, str]:
+def proxies_from_environment(url: str) -> dict[str, str]:
     """HTTP_PROXY and its family; never for this very machine, which a proxy cannot reach."""
     return {} if is_loopback(host_of(url)) else dict(get_environ_proxies(url))
 
 
-def _ca_from_environment(authority: str) -> bool | str:
+def ca_from_environment(authority: str) -> bool | str:
     """The file of certificate authorities to trust for a host, or True for the usual ones."""
     for directory in _CA_DIRECTORIES:
         path = os.path.join(os.path.expanduser(directory), authority, "ca.crt")
