@@ -1,0 +1,59 @@
+"""Asks a Docker credential helper, the program ``docker-credential-NAME``, for a login."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import NamedTuple
+
+from cwl_userspace.errors import SettingsError
+
+_PATIENCE = 60.0
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+class HelperMissing(SettingsError):
+    """The program is not installed."""
+
+
+class Secret(NamedTuple):
+    """What a helper knows about a server."""
+
+    username: str
+    secret: str
+
+
+def ask(helper: str, server: str) -> Secret | None:
+    """The login that the helper keeps for a server, or None if it keeps none."""
+    if not helper or not _NAME.issuperset(helper):
+        raise SettingsError(f"{helper!r} cannot be a credential helper", "expected a plain name")
+    program = f"docker-credential-{helper}"
+    try:
+        answer = subprocess.run(
+            [program, "get"], input=server.encode(), capture_output=True, timeout=_PATIENCE
+        )
+    except FileNotFoundError:
+        raise HelperMissing(
+            f"the credential helper {program} is not installed", "install it or log in again"
+        ) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SettingsError(f"{program} cannot be used: {error}", "see whether it runs") from None
+    if answer.returncode != 0:
+        # The protocol has no code for "none": helpers say it in these words.
+        if b"credentials not found" in answer.stdout + answer.stderr:
+            return None
+        words = (answer.stdout or answer.stderr).decode(errors="replace").strip()
+        raise SettingsError(f"{program} failed for {server}: {words[:200]!r}", "run it by hand")
+    return _secret(program, answer.stdout)
+
+
+def _secret(program: str, output: bytes) -> Secret:
+    try:
+        document = json.loads(output)
+        username, secret = document["Username"], document["Secret"]
+    except (ValueError, LookupError, TypeError):
+        username = secret = None
+    if not isinstance(username, str) or not isinstance(secret, str):
+        # The output is not shown: it may hold the secret.
+        raise SettingsError(f"{program} gives no login that can be read", "run it by hand")
+    return Secret(username, secret)

@@ -1,0 +1,138 @@
+"""What went wrong on the network, as one sentence of ours instead of four nested exceptions."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+import requests
+
+from cwl_userspace.errors import RegistryError
+
+# OpenSSL's verify codes, x509_vfy.h.
+_EXPIRED = (9, 10)
+_WRONG_HOST = (62, 64)
+# What OpenSSL makes of an http answer; the words differ between 1.1, 3.0 and 3.2.
+_PLAIN_ANSWER = (
+    "WRONG_VERSION_NUMBER",
+    "UNKNOWN_PROTOCOL",
+    "PACKET_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+    "record layer failure",
+)
+
+
+class Interrupted(RegistryError):
+    """A connection that broke or fell silent; worth another try."""
+
+
+class Unreachable(RegistryError):
+    """Nobody answers at that address."""
+
+
+class NotTls(RegistryError):
+    """Somebody answers, but not in TLS."""
+
+
+class HandshakeCut(Interrupted):
+    """The other side hung up during the TLS handshake: a fault, or plain http."""
+
+
+def explain(error: Exception, where: str, url: str) -> RegistryError:
+    """The error that says why a request to ``url`` failed; ``where`` names its host."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return _tls(error, where)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return Unreachable(
+            f"{where} cannot be reached through the proxy: {_reason(error)}",
+            "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+        )
+    if isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error):
+        return Unreachable(
+            f"{where} cannot be reached: {_reason(error)}",
+            "check the network, HTTPS_PROXY and NO_PROXY, or set a mirror",
+        )
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return RegistryError(f"{url!r:.200} is not an address that can be asked", "see its host")
+    return Interrupted(f"the connection to {where} broke: {_reason(error)}", "try again")
+
+
+def broken_body(error: Exception, where: str) -> Interrupted:
+    """The error for a body whose bytes stopped coming."""
+    return Interrupted(f"{where} broke off: {_reason(error)}", "try again")
+
+
+def printable(text: object) -> str:
+    """A short text from outside without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in str(text)).strip()[:200]
+
+
+def _tls(error: Exception, where: str) -> RegistryError:
+    for cause in _chain(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _certificate(cause, where)
+        if "doesn't match" in str(cause) and not isinstance(cause, requests.RequestException):
+            return _wrong_host(where)
+    text = str(error)
+    if any(sign in text for sign in _PLAIN_ANSWER):
+        return NotTls(
+            f"{where} does not speak TLS",
+            "if it is meant to speak plain http, give it `insecure: true` in the configuration",
+        )
+    if "EOF" in text:
+        return HandshakeCut(f"{where} hung up during the TLS handshake", "try again")
+    if "timed out" in text:
+        return Interrupted(f"{where} does not answer in TLS: timed out", "try again")
+    return RegistryError(f"TLS with {where} fails: {_reason(error)}", "check the CA certificates")
+
+
+def _certificate(error: ssl.SSLCertVerificationError, where: str) -> RegistryError:
+    if error.verify_code in _WRONG_HOST:
+        return _wrong_host(where)
+    if error.verify_code in _EXPIRED:
+        return RegistryError(
+            f"the certificate of {where} is out of date: {error.verify_message}",
+            "check the clock of this host and the certificate",
+        )
+    return RegistryError(
+        f"the certificate of {where} is signed by an unknown authority: {error.verify_message}",
+        "name a file with its CA certificate in REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
+    )
+
+
+def _wrong_host(where: str) -> RegistryError:
+    return RegistryError(
+        f"the certificate of {where} is for another host name",
+        "use the name that the certificate has; somebody may be in between",
+    )
+
+
+def _never_connected(error: Exception) -> bool:
+    return any(type(cause).__name__ == "NewConnectionError" for cause in _chain(error)) or any(
+        isinstance(cause, ConnectionRefusedError | socket.gaierror) for cause in _chain(error)
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The system's own words where there are some, without addresses of Python objects."""
+    for cause in _chain(error):
+        if isinstance(cause, TimeoutError) or "timed out" in str(cause).lower():
+            return "timed out"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    innermost = list(_chain(error))[-1]
+    return printable(str(innermost).rpartition(": ")[2]) or type(innermost).__name__
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that it wraps, each once; urllib3 hides causes in args and reason."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        found = waiting.pop(0)
+        if not isinstance(found, BaseException) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        waiting += [*found.args, getattr(found, "reason", None), found.__cause__, found.__context__]

@@ -1,0 +1,272 @@
+"""HTTP for registries: proxies, certificates, redirects, retries. Imports requests.
+
+A request goes to the adapter and not through a requests.Session, since a session lets ~/.netrc
+replace a Bearer token and reads the whole body of a redirect into memory.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import os
+import random
+import time
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from http.client import HTTPException
+from typing import Any, NamedTuple
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
+
+from cwl_userspace import __version__
+from cwl_userspace.errors import RegistryError, SettingsError
+from cwl_userspace.image.addresses import (
+    authority_of,
+    host_of,
+    is_loopback,
+    is_plain_url,
+    origin,
+    reach_of,
+    resolved,
+)
+from cwl_userspace.image.neterrors import HandshakeCut, Interrupted, broken_body, explain, printable
+
+# Connecting, and silence between two pieces of a body, in seconds.
+TIMEOUTS = (30.0, 60.0)
+ATTEMPTS = 5
+_REDIRECTS = 5
+_REDIRECT_CODES = (301, 302, 303, 307, 308)
+_RETRIED_CODES = (408, 429, 500, 502, 503, 504)
+_TOO_MANY_REQUESTS = 429
+# A registry that wants more patience than this is given up at once.
+_LONGEST_PAUSE = 60.0
+_ERROR_BODY = 16 << 10
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_CA_DIRECTORIES = (
+    "~/.config/containers/certs.d",
+    "~/.config/docker/certs.d",
+    "/etc/containers/certs.d",
+    "/etc/docker/certs.d",
+)
+
+Sleep = Callable[[float], None]
+
+
+class Request(NamedTuple):
+    """A GET, or a POST where there is a form.
+
+    ``pinned`` if a digest will verify the answer, ``probe`` if the server may turn out to speak
+    plain http.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    form: Mapping[str, str] | None = None
+    pinned: bool = False
+    probe: bool = False
+
+
+class Transport:
+    """Sends requests for the registry whose base URL is given, and keeps its connections."""
+
+    def __init__(
+        self,
+        label: str,
+        base: str,
+        *,
+        insecure: bool = False,
+        sleep: Sleep = time.sleep,
+        timeouts: tuple[float, float] = TIMEOUTS,
+    ) -> None:
+        self.label = label
+        self.sleep = sleep
+        self._home = host_of(base)
+        self._authority = authority_of(base)
+        self._insecure = insecure
+        self._timeouts = timeouts
+        self._adapter = HTTPAdapter()
+        if insecure:
+            # The user has said so; urllib3 would say it again on the tool's stderr.
+            warnings.filterwarnings("ignore", category=InsecureRequestWarning)
+
+    def send(self, request: Request) -> requests.Response:
+        """The final answer after redirects and retries, whatever its status; body not yet read.
+
+        Raise RegistryError where there is none, or only 429 and 5xx.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                response = self._follow(request)
+            except Interrupted as error:
+                if attempt == ATTEMPTS or (request.probe and isinstance(error, HandshakeCut)):
+                    raise
+                self.sleep(backoff(attempt))
+                continue
+            if response.status_code not in _RETRIED_CODES:
+                return response
+            pause = _pause(response, attempt)
+            if attempt == ATTEMPTS or pause > _LONGEST_PAUSE:
+                raise self._given_up(response, attempt, pause)
+            response.close()
+            self.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _follow(self, request: Request) -> requests.Response:
+        url, headers = request.url, dict(request.headers)
+        for _ in range(_REDIRECTS + 1):
+            response = self._send_once(url, headers, request.form)
+            if response.status_code not in _REDIRECT_CODES or request.form is not None:
+                return response
+            target = self._target(url, response.headers.get("Location", ""), request.pinned)
+            error_text(response)  # a short body read to its end leaves the connection usable
+            if origin(target) != origin(url):
+                headers.pop("Authorization", None)
+            url = target
+        raise RegistryError(
+            f"{self.label} redirects more than {_REDIRECTS} times", "tell who runs the registry"
+        )
+
+    def _target(self, url: str, location: str, pinned: bool) -> str:
+        """Where a redirect leads; raise RegistryError for a place that it must not lead to."""
+        target = resolved(url, location)
+        problem = ""
+        if not location or not is_plain_url(target):
+            problem = "which is not an http address"
+        elif reach_of(host_of(target)) > reach_of(self._home):
+            problem = "an address inside this network"
+        elif url.startswith("https:") and target.startswith("http:") and not pinned:
+            problem = "away from TLS, and no digest protects the answer"
+        if problem:
+            raise RegistryError(
+                f"{self.label} redirects to {printable(location)!r}, {problem}",
+                "tell who runs the registry",
+            )
+        return target
+
+    def _send_once(
+        self, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None
+    ) -> requests.Response:
+        # identity: a proxy that compresses would change the bytes that are hashed.
+        common = {"User-Agent": f"cwl-userspace/{__version__}", "Accept-Encoding": "identity"}
+        method = "GET" if form is None else "POST"
+        try:
+            prepared = requests.Request(method, url, {**common, **headers}, data=form).prepare()
+            return self._adapter.send(
+                prepared,
+                stream=True,
+                timeout=self._timeouts,
+                verify=self._verify(url),
+                proxies=proxies_from_environment(url),
+            )
+        except (requests.RequestException, HTTPError, HTTPException, UnicodeError) as error:
+            raise explain(error, self.name_of(url), url) from None
+
+    def _verify(self, url: str) -> bool | str:
+        if self._insecure and host_of(url) == self._home:
+            return False
+        return ca_from_environment(authority_of(url))
+
+    def name_of(self, url: str) -> str:
+        """How messages name the host of a URL, which may be one that we were sent to."""
+        host = authority_of(url)
+        return self.label if host == self._authority else f"{host}, where {self.label} sends us,"
+
+    def _given_up(self, response: requests.Response, attempts: int, pause: float) -> RegistryError:
+        said = error_text(response)
+        status = response.status_code
+        if status == _TOO_MANY_REQUESTS:
+            asked = f", and asks to wait {pause:.0f} s" if pause > _LONGEST_PAUSE else ""
+            return RegistryError(
+                f"{self.label} limits the rate of requests (429 Too Many Requests){asked}{said}",
+                "try again later, log in to be allowed more, or set a mirror",
+            )
+        times = f", {attempts} times" if attempts > 1 else ""
+        return RegistryError(
+            f"{self.label} answers {status} {printable(response.reason)}{times}{said}",
+            "the fault is on its side: try again later, or set a mirror",
+        )
+
+
+def body(response: requests.Response, label: str, chunk: int) -> Generator[bytes, None, None]:
+    """The bytes of an answer as they were sent; raise Interrupted where some are missing."""
+    stated = response.headers.get("Content-Length", "")
+    missing = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 20 else 0
+    try:
+        while piece := response.raw.read(chunk, decode_content=False):
+            missing -= len(piece)
+            yield piece
+    except (HTTPError, HTTPException, OSError) as error:
+        raise broken_body(error, label) from None
+    finally:
+        response.close()
+    # urllib3 before 2.0 takes a short body for a whole one.
+    if missing > 0:
+        raise broken_body(EOFError(f"{missing} bytes are missing"), label)
+
+
+def bounded(response: requests.Response, label: str, limit: int) -> bytes:
+    """The body of an answer, at most ``limit`` and one bytes of it."""
+    parts: list[bytes] = []
+    pieces = body(response, label, 64 << 10)
+    total = 0
+    for piece in pieces:
+        parts.append(piece)
+        total += len(piece)
+        if total > limit:
+            break
+    response.close()
+    return b"".join(parts)[: limit + 1]
+
+
+def error_text(response: requests.Response) -> str:
+    """What the registry says about its refusal, as ``: words``, and close the response."""
+    try:
+        raw = bounded(response, "", _ERROR_BODY)
+        document: Any = json.loads(raw)
+        first = document["errors"][0] if "errors" in document else document
+        words = first.get("message") or first.get("code") or first.get("details")
+    except (RegistryError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return ""
+    return f": {printable(words)}" if isinstance(words, str) and words.strip() else ""
+
+
+def backoff(attempt: int, first: float = 0.25) -> float:
+    """Seconds before the next attempt: doubling, with jitter so that clients do not march."""
+    return float(first * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
+
+
+def _pause(response: requests.Response, attempt: int) -> float:
+    """Retry-After in seconds or as a date (RFC 9110, 10.2.3), else an exponential pause."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return backoff(attempt, 1.0 if response.status_code == _TOO_MANY_REQUESTS else 0.25)
+
+
+def proxies_from_environment(url: str) -> dict[str, str]:
+    """HTTP_PROXY and its family; never for this very machine, which a proxy cannot reach."""
+    return {} if is_loopback(host_of(url)) else dict(get_environ_proxies(url))
+
+
+def ca_from_environment(authority: str) -> bool | str:
+    """The file of certificate authorities to trust for a host, or True for the usual ones."""
+    for directory in _CA_DIRECTORIES:
+        path = os.path.join(os.path.expanduser(directory), authority, "ca.crt")
+        if os.path.isfile(path):
+            return path
+    for variable in _CA_VARIABLES:
+        path = os.environ.get(variable, "")
+        if path and not os.path.exists(path):
+            raise SettingsError(
+                f"{variable} names {path}, which does not exist",
+                "give it a file of CA certificates in PEM, or unset it",
+            )
+        if path:
+            return path
+    return True
