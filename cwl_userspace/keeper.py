@@ -46,9 +46,12 @@ class Program:
         self.terminal = terminal
 
 
-def start(program: Program, report: int, prepare: Callable[[], None] | None = None) -> int:
-    """Fork and execute; return the process id. A failure is written to ``report`` as
-    ``exit code, space, message``."""
+def start(program: Program, report: int, prepare: Callable[[], None], status: int = 0) -> int:
+    """Fork and execute; return the process id.
+
+    ``prepare`` is called in the child. A failure is written to ``report`` as exit code, space,
+    message. ``status`` is the number of a descriptor that the program inherits, if any.
+    """
     pid = os.fork()
     if pid:
         return pid
@@ -57,10 +60,9 @@ def start(program: Program, report: int, prepare: Callable[[], None] | None = No
         if program.terminal:
             _take_terminal()
         _enter(program.working_dir)
-        if prepare is not None:
-            prepare()
+        prepare()
         signals.restore()
-        os.closerange(3, report)
+        os.closerange(status + 1 if status else 3, report)
         os.closerange(report + 1, 1 << 16)
         _execute(program)
     except OSError as error:
@@ -77,26 +79,37 @@ def fail(report: int, code: int, message: str) -> None:
     os._exit(code)
 
 
-def keep(child: int, lifeline: int, wakeup: int, target: Callable[[], int]) -> int:
-    """Wait for the child, adopting and reaping all others; return its exit code.
+def keep(
+    child: int, lifeline: int, wakeup: int, target: Callable[[], int], status: int = -1
+) -> int:
+    """Wait for the program, adopting and reaping all others; return its exit code.
 
-    Signals go to the process that ``target`` names, the child itself or one below it.
-    ``KILLED`` is returned as soon as the supervisor is gone.
+    The program is the child, or it tells of its end by a byte on ``status``. Signals go to the
+    process that ``target`` names. ``KILLED`` is returned as soon as the supervisor is gone.
     """
     poll = select.poll()
     poll.register(lifeline, 0)
     poll.register(wakeup, select.POLLIN)
+    if status >= 0:
+        poll.register(status, select.POLLIN)
     signals.unblock()
     while True:
-        status = _reap(child)
-        if status is not None:
-            return status
+        code = _reap(child)
+        if code is not None:
+            told = _told(status)
+            return code if told is None else told
         for fd, _ in poll.poll():
             if fd == lifeline:
                 return KILLED
-            for number in os.read(wakeup, 64):
-                if number in signals.FORWARDED:
-                    _send(target(), number)
+            if fd == status:
+                told = _told(status)
+                if told is not None:
+                    return told
+                poll.unregister(status)
+            elif fd == wakeup:
+                for number in os.read(wakeup, 64):
+                    if number in signals.FORWARDED:
+                        _send(target(), number)
 
 
 def exit_code(status: int) -> int:
@@ -117,6 +130,15 @@ def kill_all_below() -> None:
 def first_child(pid: int) -> int:
     """A child of a process, or the process itself if it has none."""
     return next((child for child, parent in _processes() if parent == pid), pid)
+
+
+def _told(status: int) -> int | None:
+    """The byte on the status pipe, which does not block; None if there is none."""
+    try:
+        byte = os.read(status, 1) if status >= 0 else b""
+    except BlockingIOError:
+        return None
+    return byte[0] if byte else None
 
 
 def _reap(child: int) -> int | None:

@@ -98,16 +98,14 @@ def assemble(rootfs: str, stage: str, view: dict[str, Any]) -> None:
         os.makedirs(f"root{path}", exist_ok=True)
     for path, target in view["links"]:
         os.symlink(target, f"root{path}")
-    for path, source in view["binds"]:
-        inside = f"lower{source}"
+    for path in view["binds"]:
+        inside = f"lower{path}"
         if os.path.isdir(inside):
             os.makedirs(f"root{path}", exist_ok=True)
         else:
             _touch(f"root{path}")
         sys_.mount(inside, f"root{path}", None, sys_.MS_BIND)
         _restrict(f"root{path}", read_only=True)
-    for path in view["writable"]:
-        os.chmod(f"root{path}", 0o1777)
     os.chdir("root")
     sys_.mount(".", ".", None, sys_.MS_BIND | sys_.MS_REC)
     os.chdir(f"{stage}/root")
@@ -210,6 +208,34 @@ def read_only_root() -> None:
 def set_hostname(name: str) -> None:
     """Name this container's host."""
     sys_.sethostname(os.fsencode(name)[:64])
+
+
+# What an engine without namespaces needs, in the process that is to become the container.
+
+
+def restrict_writes(places: Sequence[str]) -> None:
+    """Allow writes to these places only, and to the files that are standard output and error.
+
+    A program may open those again by name, through /dev/stdout.
+    """
+    from cwl_userspace.kernel.landlock import restrict_writes as restrict
+
+    streams = [f"/proc/self/fd/{fd}" for fd in (1, 2)]
+    restrict([*places, *(s for s in streams if os.path.isfile(s))])
+
+
+def untranslated_paths() -> None:
+    """Have system calls that proot lets through untranslated answer that they do not exist."""
+    from cwl_userspace.kernel import seccomp
+
+    seccomp.install(seccomp.untranslated_paths(os.uname().machine))
+
+
+def no_network() -> None:
+    """Have every socket of the internet refused: the network is not to be reached."""
+    from cwl_userspace.kernel import seccomp
+
+    seccomp.install(seccomp.no_network(os.uname().machine))
 
 
 # How things are made inside the new root.
@@ -336,5 +362,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "hostname": set_hostname,
     "loopback": sys_.loopback_up,
     "no_new_privileges": sys_.set_no_new_privs,
-    "chdir": os.chdir,
+    "restrict_writes": restrict_writes,
+    "untranslated_paths": untranslated_paths,
+    "no_network": no_network,
 }

@@ -6,11 +6,12 @@ to the program, hands signals on, watches the caller, and sees to it that the tr
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import time
 
-from cwl_userspace import keeper, nsinit
+from cwl_userspace import keeper, nsinit, prepare
 from cwl_userspace.errors import (
     CommandNotExecutable,
     CommandNotFound,
@@ -77,6 +78,7 @@ class _Supervisor:
         if not self._launch.namespaces:
             sys_.set_child_subreaper()
         try:
+            prepare.execute(self._launch.prepare)
             nsinit.execute(self._launch.before)
             self._pid = os.fork()
         except (nsinit.OperationFailed, OSError) as error:
@@ -123,16 +125,43 @@ class _Supervisor:
         program = keeper.Program(
             launch.argv, launch.environment, launch.working_dir, launch.terminal
         )
-        child = keeper.start(program, self._report_out, lambda: nsinit.execute(launch.last))
+        status_in = self._status_pipe()
+        child = keeper.start(
+            program, self._report_out, lambda: nsinit.execute(launch.last), launch.status_fd
+        )
         # Standard streams are the program's: whoever reads them must see their end with it.
         null = os.open("/", os.O_PATH | os.O_CLOEXEC)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         os.close(self._report_out)
-        code = keeper.keep(child, self._lifeline_in, wakeup_in, lambda: self._target(child))
+        if launch.status_fd:
+            os.close(launch.status_fd)
+        code = keeper.keep(
+            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in
+        )
         if not launch.namespaces:
             keeper.kill_all_below()
         return code
+
+    def _status_pipe(self) -> int:
+        """A pipe whose write end is the descriptor that the program tells its status on."""
+        wanted = self._launch.status_fd
+        if not wanted:
+            return -1
+        # Whatever has that number now is ours, since all of ours are above the standard streams.
+        self._report_out, self._lifeline_in = (
+            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
+            for fd in (self._report_out, self._lifeline_in)
+        )
+        status_in, status_out = os.pipe()
+        status_in = fcntl.fcntl(status_in, fcntl.F_DUPFD_CLOEXEC, 10)
+        if status_out == wanted:
+            os.set_inheritable(wanted, True)
+        else:
+            os.dup2(status_out, wanted, inheritable=True)
+            os.close(status_out)
+        os.set_blocking(status_in, False)
+        return status_in
 
     def _target(self, child: int) -> int:
         for _ in range(self._launch.skip):

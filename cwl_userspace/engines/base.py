@@ -24,7 +24,9 @@ class Launch:
     ``before``: operations of the supervisor itself. ``inside``: operations of the keeper, that
     is, of process 1. ``last``: operations of the program's own process, just before ``argv``.
     ``prepare``: what must be made in the run's private directory before anything starts.
-    ``skip``: how many processes stand between the keeper's child and the program.
+    ``skip``: how many processes stand between the keeper's child and the one to signal.
+    ``status_fd``: a descriptor on which a byte, the program's exit code, tells of its end; 0 if
+    the keeper's child is the program itself.
     """
 
     __slots__ = (
@@ -37,6 +39,7 @@ class Launch:
         "namespaces",
         "prepare",
         "skip",
+        "status_fd",
         "terminal",
         "working_dir",
     )
@@ -53,6 +56,7 @@ class Launch:
         last: Sequence[Sequence[Any]] = (),
         prepare: Sequence[Sequence[Any]] = (),
         skip: int = 0,
+        status_fd: int = 0,
         terminal: bool = False,
     ) -> None:
         self.engine = engine
@@ -65,6 +69,7 @@ class Launch:
         self.last = [list(operation) for operation in last]
         self.prepare = [list(operation) for operation in prepare]
         self.skip = skip
+        self.status_fd = status_fd
         self.terminal = terminal
 
     def to_json(self) -> dict[str, Any]:

@@ -31,7 +31,8 @@ _HEADERS = 64 + 2 * 56
 NOWHERE = 0xFFFF  # as the descriptor to report to: one that is not open
 
 # Machine code, left of the bar; "@label" is the distance to a label, in the instruction's way;
-# {report} is the descriptor to report to, as the instruction has it.
+# {report} is the descriptor to report to and {envp} how far the child's environment is from the
+# end of the arguments' addresses, each as the instruction has it.
 # rbx: argc, argv..., 0, envp; r12: all signals; r13: the first mask; ebp: the child
 _X86_64 = """
             48 89 e3                | mov rbx, rsp
@@ -59,7 +60,7 @@ _X86_64 = """
             31 d2 6a 08 41 5a       | xor edx, edx; push 8; pop r10
             6a 0e 58 0f 05          | push 14; pop rax; syscall       rt_sigprocmask
             48 8b 03                | mov rax, [rbx]
-            48 8d 54 c3 10          | lea rdx, [rbx+8*rax+16]         envp
+            48 8d 54 c3 {envp}          | lea rdx, [rbx+8*rax+envp]
             48 8b 7b 10             | mov rdi, [rbx+16]               PATH
             48 8d 73 18             | lea rsi, [rbx+24]               ARGV0...
             6a 3b 58 0f 05          | push 59; pop rax; syscall       execve
@@ -123,7 +124,7 @@ _AARCH64 = """
             d2800002 d2800103       | mov x2, 0; mov x3, 8
             d28010e8 d4000001       | mov x8, 135; svc 0              rt_sigprocmask
             f9400269 8b090e62       | ldr x9, [x19]; add x2, x19, x9, lsl 3
-            91004042                | add x2, x2, 16                  envp
+            {envp}                | add x2, x2, envp
             f9400a60 91006261       | ldr x0, [x19, 16]; add x1, x19, 24
             d2801ba8 d4000001       | mov x8, 221; svc 0              execve
             aa0003e9 d2800fe0       | mov x9, x0; mov x0, 127
@@ -224,17 +225,26 @@ def _elf(machine: str, code: bytes) -> bytes:
     return header + load + stack + code
 
 
-def status_program(machine: str, report: int = NOWHERE) -> bytes:
+def status_program(machine: str, report: int = NOWHERE, skip: int = 0) -> bytes:
     """The shim as an executable for *machine*, x86_64 or aarch64; KeyError for another.
 
-    *report* is the descriptor that it will have inherited and will write its status to.
+    *report* is the descriptor that it will have inherited and will write its status to. The
+    child does not get the first *skip* variables of the environment: those are proot's own.
     """
     if not 0 <= report <= NOWHERE:
         raise ValueError(f"descriptor {report} is not between 0 and {NOWHERE}")
+    if not 0 <= skip <= 13:
+        raise ValueError(f"{skip} variables to skip are not between 0 and 13")
+    envp = 16 + 8 * skip
     if machine == "x86_64":
-        code = _assemble_x86_64(_X86_64.format(report=struct.pack("<I", report).hex(" ")))
+        values = {"report": struct.pack("<I", report).hex(" "), "envp": f"{envp:02x}"}
+        code = _assemble_x86_64(_X86_64.format(**values))
     elif machine == "aarch64":
-        code = _assemble_aarch64(_AARCH64.format(report=f"{0xD2800000 | report << 5:08x}"))
+        values = {
+            "report": f"{0xD2800000 | report << 5:08x}",
+            "envp": f"{0x91000042 | envp << 10:08x}",
+        }
+        code = _assemble_aarch64(_AARCH64.format(**values))
     else:
         raise KeyError(machine)
     return _elf(machine, code)

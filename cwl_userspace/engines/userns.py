@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from cwl_userspace.engines.base import PROMISES, Launch
+from cwl_userspace.engines.view import View
 from cwl_userspace.kernel import syscalls as sys_
 
 TYPE_CHECKING = False
@@ -59,7 +60,7 @@ class Userns:
                 self._root(spec, stage),
                 ["pivot", old],
                 ["devices", old, spec.shm_size, ""],
-                *_places(spec),
+                *_places(spec, self._facts["overlay"]),
                 *(["bind", f"/{old}{m.source}", m.target, m.read_only] for m in spec.mounts),
                 *(["private_file", path, text] for path, text in spec.files),
                 ["directory", spec.working_dir, 0o755],
@@ -76,16 +77,27 @@ class Userns:
     def _root(self, spec: ContainerSpec, stage: str) -> list[Any]:
         if self._facts["overlay"]:
             return ["overlay", spec.rootfs, stage]
-        from cwl_userspace.engines.view import assemble
-
-        view = assemble(spec.rootfs, [m.target for m in spec.mounts], spec)
-        return ["assemble", spec.rootfs, stage, view]
+        return ["assemble", spec.rootfs, stage, _view(spec)]
 
 
-def _places(spec: ContainerSpec) -> list[list[Any]]:
+def _places(spec: ContainerSpec, overlay: bool) -> list[list[Any]]:
     """/tmp and its kin exist and can be written, in memory where the root cannot."""
     mounted = {mount.target for mount in spec.mounts}
     places = [path for path in _WRITABLE if path not in mounted]
-    if spec.read_only:
+    if spec.read_only or not overlay:
         return [["private_directory", path] for path in places]
     return [["directory", path, 0o1777] for path in places]
+
+
+def _view(spec: ContainerSpec) -> dict[str, Any]:
+    """What to assemble: room for every mount point, file and directory that is to be made."""
+    view = View(spec.rootfs)
+    for path in ("/dev", "/proc", *_WRITABLE, spec.working_dir):
+        place = view.resolve(path)
+        if not os.path.isdir(view.host(place)):
+            view.expand(place)
+    for mount in spec.mounts:
+        view.bind(view.resolve(mount.target), mount.source, os.path.isdir(mount.source))
+    for path, _ in spec.files:
+        view.expand(os.path.dirname(view.resolve(path)))
+    return view.parts()

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import bz2
 import hashlib
+import io
 import lzma
 import queue
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Any, Protocol
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ContentMismatch, LayerError
 
 try:  # igzip inflates twice as fast as zlib; wheels exist for the common platforms only.
-    from isal import isal_zlib as fast_zlib
+    from isal import isal_zlib
+
+    fast_zlib: ModuleType = isal_zlib
 except ImportError:
     fast_zlib = zlib
 
 _PIECE = 1 << 20
+_WINDOW = 1 << 27
 _DEPTH = 8
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _XZ, _BZIP2 = b"\xfd7zXZ\x00", b"BZh"
@@ -204,24 +209,24 @@ def _unzstd(stream: Iterator[bytes], what: str) -> Iterator[bytes]:
     """Every frame of a zstd file (RFC 8878); zstd:chunked adds skippable frames."""
     import zstandard
 
-    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-        _Reader(stream), read_across_frames=True
-    )
-    while piece := reader.read(_PIECE):
-        yield piece
+    class Reader(io.RawIOBase):
+        """The chunks as a file."""
 
+        rest = b""
 
-class _Reader:
-    """Chunks as a file; a zstd reader asks for at most so many bytes, and takes fewer."""
+        def readable(self) -> bool:
+            return True
 
-    def __init__(self, stream: Iterator[bytes]) -> None:
-        self._stream = stream
-        self._rest = b""
+        def read(self, size: int = -1) -> bytes:
+            data = self.rest or next(stream, b"")
+            self.rest = data[size:] if size >= 0 else b""
+            return data[:size] if size >= 0 else data
 
-    def read(self, size: int) -> bytes:
-        data = self._rest or next(self._stream, b"")
-        self._rest = data[size:]
-        return data[:size]
+    ended = Reader()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    with decompressor.stream_reader(ended, read_across_frames=True) as reader:
+        while piece := reader.read(_PIECE):
+            yield piece
 
 
 def _inflate_members(stream: Iterator[bytes], new: Any, what: str) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forked import NOBODY, in_child, reachable
+from tests.unit.forked import NOBODY, in_child, reachable
 
 from cwl_userspace.kernel import landlock
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from forked import in_child
+from tests.unit.forked import in_child
 
 from cwl_userspace.kernel import seccomp, syscalls
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forked import in_child, reachable
+from tests.unit.forked import in_child, reachable
 
 from cwl_userspace.kernel import syscalls
 

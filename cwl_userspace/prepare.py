@@ -1,0 +1,75 @@
+"""Make what a launch needs beforehand: its private directory, and room for its mount points."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+
+def execute(operations: Sequence[Sequence[Any]]) -> None:
+    """Do each operation in order; raise OSError at the first that fails."""
+    for word, *arguments in operations:
+        OPERATIONS[word](*arguments)
+
+
+def make_directory(path: str, mode: int) -> None:
+    """A directory with all above it; one that is there stays as it is."""
+    if not os.path.isdir(path):
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, mode)
+
+
+def make_link(path: str, target: str) -> None:
+    """A symbolic link."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.symlink(target, path)
+
+
+def make_file(path: str, text: str) -> None:
+    """A small file that everybody can read."""
+    _write(path, text.encode("utf-8", "surrogateescape"), 0o644)
+
+
+def make_room(path: str) -> None:
+    """An empty file to mount upon, unless there is something already."""
+    if not os.path.lexists(path):
+        _write(path, b"", 0o644)
+
+
+def make_status_shim(path: str, machine: str, descriptor: int, variables: int) -> None:
+    """The program that tells how the container's program ended."""
+    from cwl_userspace.engines.status import status_program
+
+    _write(path, status_program(machine, descriptor, variables), 0o755)
+
+
+def copy_tree(source: str, target: str) -> None:
+    """A private copy of a tree, sharing the disk's blocks where the file system can."""
+    from cwl_userspace.store.copy import copy_tree as copy
+
+    copy(source, target)
+
+
+def _write(path: str, data: bytes, mode: int) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+
+
+OPERATIONS: dict[str, Callable[..., None]] = {
+    "make_directory": make_directory,
+    "make_link": make_link,
+    "make_file": make_file,
+    "make_room": make_room,
+    "make_status_shim": make_status_shim,
+    "copy_tree": copy_tree,
+}
