@@ -1,8 +1,8 @@
 """The status shim: a tiny static program that runs another and exits with its status.
 
-proot 5.1 says 255 when a signal ended its guest, waits for what the guest left running, and then
-exits with the status of whatever ended last. So it is given this program to run, made here as
-bytes since users' machines have no compiler. Called as
+proot (5.1 to 5.4) says 255 when a signal ended its guest, waits for what the guest left running,
+and then exits with the status of whatever exited last. So it is given this program to run, made
+here as bytes since users' machines have no compiler. Called as
 
     SHIM PATH ARGV0 ARGS...
 
