@@ -96,6 +96,19 @@ def test_arguments_and_environment_arrive_byte_for_byte(shim: list[str]) -> None
     assert set(lines.split(b"\0")) >= {b"ONE=1", b"EMPTY=", b"BYTES=\xff =\n"}
 
 
+def test_an_environment_among_the_words_replaces_the_shims_own(shim: list[str]) -> None:
+    def printed(*words: str) -> bytes:
+        command = [*shim, "", *words, "", "/usr/bin/env", "env", "-0"]
+        return subprocess.run(command, stdout=subprocess.PIPE, timeout=20, check=True).stdout
+
+    assert printed("ONE=1", "EMPTY=", "TWO=a\nb") == b"ONE=1\0EMPTY=\0TWO=a\nb\0"
+    assert printed() == b""
+
+
+def test_an_environment_without_an_end_is_an_error_of_ours(shim: list[str]) -> None:
+    assert subprocess.run([*shim, "", "A=b", "/bin/true"], timeout=20).returncode == 125
+
+
 def test_standard_input_is_the_childs(shim: list[str]) -> None:
     ran = subprocess.run(
         [*shim, "/bin/cat", "cat"], input=b"through", stdout=subprocess.PIPE, timeout=20
