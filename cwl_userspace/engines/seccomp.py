@@ -115,6 +115,11 @@ def refuse(number: int) -> int:
     return _ERRNO | number
 
 
+def convention(audit: int) -> str:
+    """The calling convention that the kernel names *audit*, as `syscalls.numbers` knows it."""
+    return next(name for name, arch in _AUDIT_ARCH.items() if arch == audit)
+
+
 def _instruction(code: int, k: int, if_true: int = 0, if_false: int = 0) -> bytes:
     """One struct sock_filter."""
     return struct.pack("=HBBI", code, if_true, if_false, k)
@@ -166,9 +171,9 @@ def program(machine: str, rules: list[Rule], newer: int = ALLOW) -> bytes:
     and 32-bit ARM has its private calls there.
     """
     code = b""
-    for convention in (machine, _COMPAT[machine]):
-        section = _section(convention, rules, newer)
-        code += _instruction(_EQUAL, _AUDIT_ARCH[convention], if_true=1)
+    for name in (machine, _COMPAT[machine]):
+        section = _section(name, rules, newer)
+        code += _instruction(_EQUAL, _AUDIT_ARCH[name], if_true=1)
         code += _instruction(_JUMP, len(section) // 8) + section
     code = _instruction(_LOAD, _ARCH) + code + _instruction(_RETURN, ALLOW)
     if len(code) // 8 > _MOST_INSTRUCTIONS:
