@@ -98,6 +98,19 @@ print(subprocess.run(['echo', 'child'], stdout=subprocess.PIPE).stdout.decode())
     assert ran.stderr == ""
 
 
+@pytest.mark.skipif(not seccomp.available(), reason="no seccomp filters here")
+def test_threads_share_their_directory_and_undumpable_programs_go_on(tmp_path: Path) -> None:
+    script = f"""
+import os, threading
+from cwl_userspace.engines import syscalls
+syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+thread = threading.Thread(target=os.chdir, args=("{tmp_path}",)); thread.start(); thread.join()
+print(os.getcwd())
+"""
+    ran = run("untranslated_paths", [], sys.executable, "-c", script)
+    assert ran.stdout == f"{tmp_path}\n", ran.stderr
+
+
 @pytest.mark.skipif(landlock.abi() < 3, reason="no Landlock here, or an early one")
 @pytest.mark.parametrize("identity", [[], ["-0"]])
 def test_a_guest_writes_only_where_it_may(
