@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -245,6 +246,18 @@ def test_the_program_is_a_small_static_elf_without_an_executable_stack(
     assert load[:3] == (1, 5, 0) and load[5] == load[6] == len(program)
     assert load[3] % load[7] == 0 and load[3] < entry < load[3] + len(program)
     assert stack[:2] == (0x6474E551, 6)
+
+
+@pytest.mark.parametrize(
+    ("machine", "digest"),
+    [
+        ("x86_64", "bbc79de424ed418bb00ea26502ea811c85486483a7f274be9888b47d3180da4b"),
+        ("aarch64", "a78d4de925ed1054a936186f91fc43bb49dd2603ee8cff9f4ef25b5e896cfbf7"),
+    ],
+)
+def test_the_program_is_the_one_that_agreed_with_an_assembler(machine: str, digest: str) -> None:
+    # GNU as made the same code from the mnemonics of the listing; after a change, compare again
+    assert hashlib.sha256(status_program(machine)).hexdigest() == digest
 
 
 def test_a_machine_that_has_no_shim_is_an_error() -> None:
