@@ -1,13 +1,16 @@
 """The status shim: a tiny static program that runs another and exits with its status.
 
-proot 5.1 says 255 when a signal ended its guest, waits for what the guest left running, and then
-exits with the status of whatever ended last. So it is given this program to run, made here as
-bytes since users' machines have no compiler. Called as
+proot (5.1 to 5.4) says 255 when a signal ended its guest, waits for what the guest left running,
+and then exits with the status of whatever exited last. So it is given this program to run, made
+here as bytes since users' machines have no compiler. Called as
 
     SHIM PATH ARGV0 ARGS...
+    SHIM "" NAME=VALUE... "" PATH ARGV0 ARGS...
 
-it forks; the child executes PATH with exactly the arguments ARGV0 ARGS... and the shim's own
-environment. The shim waits for that child, nothing else, and exits with its status: n, or
+it forks; the child executes PATH with exactly the arguments ARGV0 ARGS... and with the shim's
+own environment, or with the one between the empty words: so an LD_PRELOAD or a PATH that is
+meant for the guest never acts on proot, and proot's own variables do not reach the guest. The
+shim waits for that child, nothing else, and exits with its status: n, or
 128 + n when signal n ended it; 127 when PATH was not there, 126 when it could not be executed
 for another reason, 125 when the shim itself could not work. It can also write that status, as one
 byte, to a descriptor that it inherits and that the child does not get: whoever holds the other
@@ -31,9 +34,8 @@ _HEADERS = 64 + 2 * 56
 NOWHERE = 0xFFFF  # as the descriptor to report to: one that is not open
 
 # Machine code, left of the bar; "@label" is the distance to a label, in the instruction's way;
-# {report} is the descriptor to report to and {envp} how far the child's environment is from the
-# end of the arguments' addresses, each as the instruction has it.
-# rbx: argc, argv..., 0, envp; r12: all signals; r13: the first mask; ebp: the child
+# {report} is the descriptor to report to, as the instruction has it.
+# rbx: argc, argv..., 0, envp...; r12: all signals; r13: the first mask; ebp: the child
 _X86_64 = """
             48 89 e3                | mov rbx, rsp
             31 c0 50 50 50 50       | xor eax, eax; push rax (4 times: a struct sigaction)
@@ -60,9 +62,16 @@ _X86_64 = """
             31 d2 6a 08 41 5a       | xor edx, edx; push 8; pop r10
             6a 0e 58 0f 05          | push 14; pop rax; syscall       rt_sigprocmask
             48 8b 03                | mov rax, [rbx]
-            48 8d 54 c3 {envp}          | lea rdx, [rbx+8*rax+envp]
-            48 8b 7b 10             | mov rdi, [rbx+16]               PATH
-            48 8d 73 18             | lea rsi, [rbx+24]               ARGV0...
+            48 8d 54 c3 10          | lea rdx, [rbx+8*rax+16]         envp
+            48 8d 73 10 48 ad       | lea rsi, [rbx+16]; lodsq
+            80 38 00 75 @ready      | cmp byte [rax], 0; jne ready    PATH
+            48 89 f2                | mov rdx, rsi                    envp: the words from here
+    scan:   48 ad                   | lodsq
+            48 85 c0 74 @fail       | test rax, rax; jz fail
+            80 38 00 75 @scan       | cmp byte [rax], 0; jne scan
+            48 83 66 f8 00          | and qword [rsi-8], 0            to the next empty one
+            48 ad                   | lodsq
+    ready:  48 89 c7                | mov rdi, rax                    PATH; rsi: ARGV0...
             6a 3b 58 0f 05          | push 59; pop rax; syscall       execve
             6a 7f 5f                | push 127; pop rdi
             83 f8 fe 74 @exit       | cmp eax, -2; je exit            ENOENT
@@ -99,7 +108,7 @@ _X86_64 = """
     exited: 0f b6 fc eb @exit       | movzx edi, ah; jmp exit
 """
 
-# x19: argc, argv..., 0, envp; [sp]: all signals; [sp+8]: the first mask; x20: the child
+# x19: argc, argv..., 0, envp...; [sp]: all signals; [sp+8]: the first mask; x20: the child
 _AARCH64 = """
             910003f3 d10343ff       | mov x19, sp; sub sp, sp, 208
             a9017fff a9027fff       | stp xzr, xzr, [sp, 16]; stp xzr, xzr, [sp, 32]
@@ -124,9 +133,16 @@ _AARCH64 = """
             d2800002 d2800103       | mov x2, 0; mov x3, 8
             d28010e8 d4000001       | mov x8, 135; svc 0              rt_sigprocmask
             f9400269 8b090e62       | ldr x9, [x19]; add x2, x19, x9, lsl 3
-            {envp}                | add x2, x2, envp
-            f9400a60 91006261       | ldr x0, [x19, 16]; add x1, x19, 24
-            d2801ba8 d4000001       | mov x8, 221; svc 0              execve
+            91004042                | add x2, x2, 16                  envp
+            91004261 f8408420       | add x1, x19, 16; ldr x0, [x1], 8
+            39400009                | ldrb w9, [x0]
+            35000009 @ready         | cbnz w9, ready                  PATH
+            aa0103e2                | mov x2, x1                      envp: the words from here
+    scan:   f8408420 b4000000 @fail | ldr x0, [x1], 8; cbz x0, fail
+            39400009                | ldrb w9, [x0]
+            35000009 @scan          | cbnz w9, scan
+            f81f803f f8408420       | stur xzr, [x1, -8]; ldr x0, [x1], 8
+    ready:  d2801ba8 d4000001       | mov x8, 221; svc 0              execve
             aa0003e9 d2800fe0       | mov x9, x0; mov x0, 127
             b100093f 54000000 @exit | cmn x9, 2; b.eq exit            ENOENT
             b100513f 54000000 @exit | cmn x9, 20; b.eq exit           ENOTDIR
@@ -225,26 +241,17 @@ def _elf(machine: str, code: bytes) -> bytes:
     return header + load + stack + code
 
 
-def status_program(machine: str, report: int = NOWHERE, skip: int = 0) -> bytes:
+def status_program(machine: str, report: int = NOWHERE) -> bytes:
     """The shim as an executable for *machine*, x86_64 or aarch64; KeyError for another.
 
-    *report* is the descriptor that it will have inherited and will write its status to. The
-    child does not get the first *skip* variables of the environment: those are proot's own.
+    *report* is the descriptor that it will have inherited and will write its status to.
     """
     if not 0 <= report <= NOWHERE:
         raise ValueError(f"descriptor {report} is not between 0 and {NOWHERE}")
-    if not 0 <= skip <= 13:
-        raise ValueError(f"{skip} variables to skip are not between 0 and 13")
-    envp = 16 + 8 * skip
     if machine == "x86_64":
-        values = {"report": struct.pack("<I", report).hex(" "), "envp": f"{envp:02x}"}
-        code = _assemble_x86_64(_X86_64.format(**values))
+        code = _assemble_x86_64(_X86_64.format(report=struct.pack("<I", report).hex(" ")))
     elif machine == "aarch64":
-        values = {
-            "report": f"{0xD2800000 | report << 5:08x}",
-            "envp": f"{0x91000042 | envp << 10:08x}",
-        }
-        code = _assemble_aarch64(_AARCH64.format(**values))
+        code = _assemble_aarch64(_AARCH64.format(report=f"{0xD2800000 | report << 5:08x}"))
     else:
         raise KeyError(machine)
     return _elf(machine, code)

@@ -115,6 +115,11 @@ def refuse(number: int) -> int:
     return _ERRNO | number
 
 
+def convention(audit: int) -> str:
+    """The calling convention that the kernel names *audit*, as `syscalls.numbers` knows it."""
+    return next(name for name, arch in _AUDIT_ARCH.items() if arch == audit)
+
+
 def _instruction(code: int, k: int, if_true: int = 0, if_false: int = 0) -> bytes:
     """One struct sock_filter."""
     return struct.pack("=HBBI", code, if_true, if_false, k)
@@ -166,9 +171,9 @@ def program(machine: str, rules: list[Rule], newer: int = ALLOW) -> bytes:
     and 32-bit ARM has its private calls there.
     """
     code = b""
-    for convention in (machine, _COMPAT[machine]):
-        section = _section(convention, rules, newer)
-        code += _instruction(_EQUAL, _AUDIT_ARCH[convention], if_true=1)
+    for name in (machine, _COMPAT[machine]):
+        section = _section(name, rules, newer)
+        code += _instruction(_EQUAL, _AUDIT_ARCH[name], if_true=1)
         code += _instruction(_JUMP, len(section) // 8) + section
     code = _instruction(_LOAD, _ARCH) + code + _instruction(_RETURN, ALLOW)
     if len(code) // 8 > _MOST_INSTRUCTIONS:
@@ -182,12 +187,16 @@ def untranslated_paths(machine: str) -> bytes:
     ENOSYS is what an old kernel says, so libraries fall back: glibc and musl for statx,
     faccessat2, fchmodat2 and renameat2, liburing's users to plain calls. clone3 is not about
     paths: proot up to 5.4 does not read its flags and takes a thread for a process with a heap
-    of its own. And a clone that asks not to be traced would leave proot altogether.
+    of its own (so chdir in one thread is not seen by the others). A clone that asks not to be
+    traced would leave proot altogether. And a program that makes itself undumpable is told that
+    it is, but stays as it was: for a plain user proot could not read its memory any more, and
+    each of its calls would end with EFAULT (proot 5.2 and newer do the same).
     """
     missing = refuse(errno.ENOSYS)
     rules = [Rule(call, missing) for call in (*_SEEN_TO_LEAK, *_COULD_LEAK, "clone3")]
     untraced = (syscalls.CLONE_UNTRACED,)
     rules.append(Rule("clone", refuse(errno.EPERM), 0, "any bit", untraced))
+    rules.append(Rule("prctl", refuse(0), 0, "in", (syscalls.PR_SET_DUMPABLE,)))
     rules += [Rule(call, refuse(errno.EPERM)) for call in _OF_THE_HOST]
     return program(machine, rules, newer=missing)
 

@@ -75,11 +75,11 @@ _IFREQ = "16sH22x"  # struct ifreq: a name, then a union of 24 bytes that starts
 _EVERYWHERE = {
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
-    "fspick": 433, "clone3": 435, "openat2": 437, "faccessat2": 439, "mount_setattr": 442,
-    "quotactl_fd": 443, "landlock_create_ruleset": 444, "landlock_add_rule": 445,
-    "landlock_restrict_self": 446, "fchmodat2": 452, "setxattrat": 463, "getxattrat": 464,
-    "listxattrat": 465, "removexattrat": 466, "open_tree_attr": 467, "file_getattr": 468,
-    "file_setattr": 469,
+    "fspick": 433, "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438,
+    "faccessat2": 439, "mount_setattr": 442, "quotactl_fd": 443,
+    "landlock_create_ruleset": 444, "landlock_add_rule": 445, "landlock_restrict_self": 446,
+    "fchmodat2": 452, "setxattrat": 463, "getxattrat": 464, "listxattrat": 465,
+    "removexattrat": 466, "open_tree_attr": 467, "file_getattr": 468, "file_setattr": 469,
 }
 
 _BY_MACHINE = {

@@ -93,6 +93,13 @@ def test_a_clone_may_not_ask_to_leave_its_tracer(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_a_program_stays_readable_for_its_tracer(machine: str) -> None:
+    code = seccomp.untranslated_paths(machine)
+    assert call(code, machine, "prctl", syscalls.PR_SET_DUMPABLE, 0) == seccomp.refuse(0)
+    assert call(code, machine, "prctl", syscalls.PR_SET_NO_NEW_PRIVS, 1) == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_only_local_and_netlink_sockets_are_left_without_a_network(machine: str) -> None:
     code = seccomp.no_network(machine)
     for convention in (machine, KIN[machine]):

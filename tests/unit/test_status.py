@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -94,6 +95,19 @@ def test_arguments_and_environment_arrive_byte_for_byte(shim: list[str]) -> None
         check=True,
     ).stdout
     assert set(lines.split(b"\0")) >= {b"ONE=1", b"EMPTY=", b"BYTES=\xff =\n"}
+
+
+def test_an_environment_among_the_words_replaces_the_shims_own(shim: list[str]) -> None:
+    def printed(*words: str) -> bytes:
+        command = [*shim, "", *words, "", "/usr/bin/env", "env", "-0"]
+        return subprocess.run(command, stdout=subprocess.PIPE, timeout=20, check=True).stdout
+
+    assert printed("ONE=1", "EMPTY=", "TWO=a\nb") == b"ONE=1\0EMPTY=\0TWO=a\nb\0"
+    assert printed() == b""
+
+
+def test_an_environment_without_an_end_is_an_error_of_ours(shim: list[str]) -> None:
+    assert subprocess.run([*shim, "", "A=b", "/bin/true"], timeout=20).returncode == 125
 
 
 def test_standard_input_is_the_childs(shim: list[str]) -> None:
@@ -232,6 +246,18 @@ def test_the_program_is_a_small_static_elf_without_an_executable_stack(
     assert load[:3] == (1, 5, 0) and load[5] == load[6] == len(program)
     assert load[3] % load[7] == 0 and load[3] < entry < load[3] + len(program)
     assert stack[:2] == (0x6474E551, 6)
+
+
+@pytest.mark.parametrize(
+    ("machine", "digest"),
+    [
+        ("x86_64", "bbc79de424ed418bb00ea26502ea811c85486483a7f274be9888b47d3180da4b"),
+        ("aarch64", "a78d4de925ed1054a936186f91fc43bb49dd2603ee8cff9f4ef25b5e896cfbf7"),
+    ],
+)
+def test_the_program_is_the_one_that_agreed_with_an_assembler(machine: str, digest: str) -> None:
+    # GNU as made the same code from the mnemonics of the listing; after a change, compare again
+    assert hashlib.sha256(status_program(machine)).hexdigest() == digest
 
 
 def test_a_machine_that_has_no_shim_is_an_error() -> None:
