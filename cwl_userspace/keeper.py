@@ -15,7 +15,7 @@ import fcntl
 import os
 import select
 
-from cwl_userspace.kernel import signals
+from cwl_userspace.kernel import modeguard, signals
 from cwl_userspace.kernel import syscalls as sys_
 
 TYPE_CHECKING = False
@@ -44,6 +44,37 @@ class Program:
         self.environment = dict(environment)
         self.working_dir = working_dir
         self.terminal = terminal
+
+
+class Guard:
+    """Keeps the modes, owners and times of places on the host; see kernel.modeguard."""
+
+    __slots__ = ("_from_child", "_from_keeper", "_protected", "_to_child", "_to_keeper", "listener")
+
+    def __init__(self, protected: Sequence[str]) -> None:
+        self._protected = tuple(protected)
+        self._from_child, self._to_keeper = os.pipe()
+        self._from_keeper, self._to_child = os.pipe()
+        self.listener = -1
+
+    def install(self) -> None:
+        """In the child: go under the filter, and wait until the keeper answers for it."""
+        descriptor = modeguard.install()
+        os.write(self._to_keeper, str(descriptor).encode())
+        os.close(self._to_child)
+        os.read(self._from_keeper, 1)
+
+    def adopt(self, child: int) -> None:
+        """In the keeper: take the filter's descriptor over, and let the child go on."""
+        os.close(self._to_keeper)
+        said = os.read(self._from_child, 16)
+        if said:
+            self.listener = modeguard.adopt(child, int(said))
+        os.close(self._to_child)
+
+    def answer(self) -> None:
+        """Serve one call that the filter has stopped."""
+        modeguard.answer(self.listener, self._protected)
 
 
 def start(program: Program, report: int, prepare: Callable[[], None], status: int = 0) -> int:
@@ -80,7 +111,12 @@ def fail(report: int, code: int, message: str) -> None:
 
 
 def keep(
-    child: int, lifeline: int, wakeup: int, target: Callable[[], int], status: int = -1
+    child: int,
+    lifeline: int,
+    wakeup: int,
+    target: Callable[[], int],
+    status: int = -1,
+    guard: Guard | None = None,
 ) -> int:
     """Wait for the program, adopting and reaping all others; return its exit code.
 
@@ -92,15 +128,23 @@ def keep(
     poll.register(wakeup, select.POLLIN)
     if status >= 0:
         poll.register(status, select.POLLIN)
+    listener = guard.listener if guard is not None else -1
+    if listener >= 0:
+        poll.register(listener, select.POLLIN)
     signals.unblock()
     while True:
         code = _reap(child)
         if code is not None:
             told = _told(status)
             return code if told is None else told
-        for fd, _ in poll.poll():
+        for fd, event in poll.poll():
             if fd == lifeline:
                 return KILLED
+            if fd == listener:
+                if event & select.POLLIN and guard is not None:
+                    guard.answer()
+                else:
+                    poll.unregister(listener)
             if fd == status:
                 told = _told(status)
                 if told is not None:

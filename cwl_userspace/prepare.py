@@ -40,11 +40,21 @@ def make_room(path: str) -> None:
         _write(path, b"", 0o644)
 
 
-def make_status_shim(path: str, machine: str, descriptor: int, variables: int) -> None:
+def make_status_shim(path: str, machine: str, descriptor: int) -> None:
     """The program that tells how the container's program ended."""
     from cwl_userspace.engines.status import status_program
 
-    _write(path, status_program(machine, descriptor, variables), 0o755)
+    _write(path, status_program(machine, descriptor), 0o755)
+
+
+def make_loader(path: str, proot: str) -> None:
+    """The loader that a proot carries inside, as a file; nothing where it carries none."""
+    from cwl_userspace.engines.proot_loader import loaders
+
+    with open(proot, "rb") as file:
+        found = loaders(file.read())
+    for name, content in found.items():
+        _write(path + name.removeprefix("PROOT_LOADER").lower(), content, 0o755)
 
 
 def copy_tree(source: str, target: str) -> None:
@@ -71,5 +81,6 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "make_file": make_file,
     "make_room": make_room,
     "make_status_shim": make_status_shim,
+    "make_loader": make_loader,
     "copy_tree": copy_tree,
 }

@@ -126,9 +126,16 @@ class _Supervisor:
             launch.argv, launch.environment, launch.working_dir, launch.terminal
         )
         status_in = self._status_pipe()
-        child = keeper.start(
-            program, self._report_out, lambda: nsinit.execute(launch.last), launch.status_fd
-        )
+        guard = keeper.Guard(launch.guarded) if launch.guarded else None
+
+        def become_container() -> None:
+            nsinit.execute(launch.last)
+            if guard is not None:
+                guard.install()
+
+        child = keeper.start(program, self._report_out, become_container, launch.status_fd)
+        if guard is not None:
+            guard.adopt(child)
         # Standard streams are the program's: whoever reads them must see their end with it.
         null = os.open("/", os.O_PATH | os.O_CLOEXEC)
         for fd in (0, 1, 2):
@@ -137,7 +144,7 @@ class _Supervisor:
         if launch.status_fd:
             os.close(launch.status_fd)
         code = keeper.keep(
-            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in
+            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard
         )
         if not launch.namespaces:
             keeper.kill_all_below()

@@ -25,6 +25,7 @@ class Launch:
     is, of process 1. ``last``: operations of the program's own process, just before ``argv``.
     ``prepare``: what must be made in the run's private directory before anything starts.
     ``skip``: how many processes stand between the keeper's child and the one to signal.
+    ``guarded``: places of the host whose modes, owners and times the container must not change.
     ``status_fd``: a descriptor on which a byte, the program's exit code, tells of its end; 0 if
     the keeper's child is the program itself.
     """
@@ -34,6 +35,7 @@ class Launch:
         "before",
         "engine",
         "environment",
+        "guarded",
         "inside",
         "last",
         "namespaces",
@@ -57,6 +59,7 @@ class Launch:
         prepare: Sequence[Sequence[Any]] = (),
         skip: int = 0,
         status_fd: int = 0,
+        guarded: Sequence[str] = (),
         terminal: bool = False,
     ) -> None:
         self.engine = engine
@@ -70,6 +73,7 @@ class Launch:
         self.prepare = [list(operation) for operation in prepare]
         self.skip = skip
         self.status_fd = status_fd
+        self.guarded = tuple(guarded)
         self.terminal = terminal
 
     def to_json(self) -> dict[str, Any]:

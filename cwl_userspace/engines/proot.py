@@ -37,6 +37,7 @@ HINT = (
 # Below this version truncate(2) goes past Landlock.
 _LANDLOCK_NEEDED = 3
 _STATUS_FD = 3
+_LOADER = "proot/loader"
 _SHIM = "/dev/.cwl-userspace-status"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 _DEVICE_LINKS = (
@@ -92,12 +93,16 @@ class Proot:
 
     def notes(self) -> list[str]:
         """What a user should know of a promise that is kept in another way than elsewhere."""
-        return ["proot turns the network off with all of it, loopback included"]
+        notes = ["proot turns the network off with all of it, loopback included"]
+        if not self._facts["mode_guard"]:
+            notes.append("modes and times of the stored tree are not kept from their owner")
+        return notes
 
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The command line of proot, and what is to be made in ``private`` before."""
         plan = _Plan(spec, private, copy=self._copies(spec))
-        plan.devices([self._facts["machine"], _STATUS_FD, len(self._own_environment(private))])
+        plan.devices([self._facts["machine"], _STATUS_FD])
+        plan.loader(self._path)
         plan.temporary_places()
         plan.binds()
         plan.files()
@@ -115,11 +120,11 @@ class Proot:
                 *("-r", plan.root),
                 *binds,
                 *("-w", spec.working_dir),
-                _SHIM,
+                *(_SHIM, "", *(f"{name}={value}" for name, value in spec.environment.items()), ""),
                 program,
                 *spec.argv,
             ],
-            environment={**self._own_environment(private), **spec.environment},
+            environment=self._own_environment(private),
             working_dir=private,
             namespaces=False,
             last=[
@@ -131,6 +136,7 @@ class Proot:
             prepare=prepare,
             status_fd=_STATUS_FD,
             skip=1,
+            guarded=plan.guarded() if self._facts["mode_guard"] else [],
             terminal=spec.tty,
         )
 
@@ -153,8 +159,11 @@ class Proot:
         return []
 
     def _own_environment(self, private: str) -> dict[str, str]:
-        """proot's own variables; the status shim keeps them from the program."""
-        own = {"PROOT_TMP_DIR": f"{private}/proot"}
+        """proot's own variables; the program gets its own from the status shim.
+
+        With a loader of ours proot writes nothing; 5.1 would write to /tmp, and only there.
+        """
+        own = {"PROOT_TMP_DIR": f"{private}/proot", "PROOT_LOADER": f"{private}/{_LOADER}"}
         if not self._facts["accelerated"]:
             own["PROOT_NO_SECCOMP"] = "1"
         return own
@@ -185,6 +194,10 @@ class _Plan:
             self._operations.append(["make_link", f"{self._private}/dev/{name}", target])
         self._private_directory("/dev/shm", 0o1777)
         self._operations.append(["make_status_shim", f"{self._private}{_SHIM}", *shim])
+
+    def loader(self, proot: str) -> None:
+        """The loader that proot carries inside, where it can be executed."""
+        self._operations.append(["make_loader", f"{self._private}/{_LOADER}", proot])
 
     def temporary_places(self) -> None:
         """/tmp and /var/tmp can be written by everybody, whatever the image has there."""
@@ -241,6 +254,11 @@ class _Plan:
     def writable(self) -> list[str]:
         """Places of the host that the container may write to."""
         return self._writable
+
+    def guarded(self) -> list[str]:
+        """Places of the host whose modes, owners and times must stay as they are."""
+        read_only = [mount.source for mount in self._spec.mounts if mount.read_only]
+        return read_only if self._copy else [self._spec.rootfs, *read_only]
 
     def _check_room(self, target: str, place: str) -> None:
         """A mount point that is missing must not be made in a source that is read-only."""

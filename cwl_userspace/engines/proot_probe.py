@@ -7,8 +7,10 @@ import subprocess
 import tempfile
 from typing import Any
 
+from cwl_userspace import keeper
 from cwl_userspace.engines.status import status_program
 from cwl_userspace.kernel import landlock, seccomp
+from cwl_userspace.kernel.syscalls import set_no_new_privs
 
 _PATIENCE = 20.0
 
@@ -22,6 +24,7 @@ def examine(path: str, hint: str) -> dict[str, Any]:
         "machine": os.uname().machine,
         "landlock": landlock.abi(),
         "seccomp": seccomp.available(),
+        "mode_guard": False,
     }
     if not path:
         return {**facts, "reason": f"there is no proot; {hint}"}
@@ -32,7 +35,10 @@ def examine(path: str, hint: str) -> dict[str, Any]:
         return {**facts, "reason": f"{path} cannot be run: {reason}; {hint}"}
     facts["kill_on_exit"] = "--kill-on-exit" in shown.stdout
     with tempfile.TemporaryDirectory(prefix="cwl-userspace-probe-") as directory:
-        return {**facts, **_try(path, directory, facts["machine"])}
+        facts.update(_try(path, directory, facts["machine"]))
+    # With a filter of proot's own the keeper would see paths before their translation.
+    facts["mode_guard"] = not facts["accelerated"] and _mode_guard_works()
+    return facts
 
 
 def _try(path: str, directory: str, machine: str) -> dict[str, Any]:
@@ -63,3 +69,28 @@ def _run(command: list[str], environment: dict[str, str]) -> subprocess.Complete
         timeout=_PATIENCE,
         errors="replace",
     )
+
+
+def _mode_guard_works() -> bool:
+    """True if this kernel lets a process hear of a child's calls (5.6 and newer)."""
+
+    def install_and_wait() -> None:
+        set_no_new_privs()
+        guard.install()
+
+    guard = keeper.Guard(())
+    child = os.fork()
+    if child == 0:
+        try:
+            install_and_wait()
+        finally:
+            os._exit(0)
+    try:
+        guard.adopt(child)
+    except OSError:
+        return False
+    finally:
+        os.waitpid(child, 0)
+    if guard.listener >= 0:
+        os.close(guard.listener)
+    return guard.listener >= 0

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from cwl_userspace.engines import landlock, seccomp
 from cwl_userspace.engines.proot_loader import loaders
+from cwl_userspace.kernel import landlock, seccomp
 
 PROOT = shutil.which("proot") or ""
 pytestmark = pytest.mark.skipif(not PROOT, reason="no proot here")
 
 GUARDED = """
 import os, sys
-from cwl_userspace.engines import landlock, seccomp, syscalls
+from cwl_userspace.kernel import landlock, seccomp, syscalls
 for word in sys.argv[1].split():
     if word.startswith("/"):
         landlock.restrict_writes(word.split(":"))
@@ -31,7 +31,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 LOOK = """
 import os, sys
-from cwl_userspace.engines import syscalls
+from cwl_userspace.kernel import syscalls
 number = syscalls.numbers(os.uname().machine)
 path, space = os.fsencode(sys.argv[1]), syscalls.buffer(bytes(256))
 calls = {
@@ -102,7 +102,7 @@ print(subprocess.run(['echo', 'child'], stdout=subprocess.PIPE).stdout.decode())
 def test_threads_share_their_directory_and_undumpable_programs_go_on(tmp_path: Path) -> None:
     script = f"""
 import os, threading
-from cwl_userspace.engines import syscalls
+from cwl_userspace.kernel import syscalls
 syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 thread = threading.Thread(target=os.chdir, args=("{tmp_path}",)); thread.start(); thread.join()
 print(os.getcwd())

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.forked import NOBODY, in_child, reachable
 
 from cwl_userspace.kernel import landlock
+from tests.unit.forked import NOBODY, in_child, reachable
 
 pytestmark = [
     pytest.mark.skipif(landlock.abi() < 3, reason="no Landlock here, or an early one"),

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forked import NOBODY, in_child, reachable
 
-from cwl_userspace.engines import modeguard, seccomp, syscalls
+from cwl_userspace.kernel import modeguard, seccomp, syscalls
+from tests.unit.forked import NOBODY, in_child, reachable
 
 PROOT = shutil.which("proot") or ""
 WAYS = {

@@ -10,9 +10,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.unit.forked import in_child
 
 from cwl_userspace.kernel import seccomp, syscalls
+from tests.unit.forked import in_child
 
 MACHINES = ("x86_64", "aarch64")
 AUDIT = {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7, "arm": 0x40000028}

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.forked import in_child, reachable
 
 from cwl_userspace.kernel import syscalls
+from tests.unit.forked import in_child, reachable
 
 USER_NAMESPACE = syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS
 

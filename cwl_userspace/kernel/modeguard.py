@@ -22,7 +22,7 @@ import fcntl
 import os
 import struct
 
-from cwl_userspace.engines import seccomp, syscalls
+from cwl_userspace.kernel import seccomp, syscalls
 
 _NEW_LISTENER = 1 << 3
 _CONTINUE = 1
