@@ -114,7 +114,7 @@ class Proot:
         return Launch(
             engine=self.name,
             argv=[
-                self._path,
+                *(self._path, "-v", "-1"),
                 *self._identity(spec),
                 *(["--kill-on-exit"] if self._facts["kill_on_exit"] else []),
                 *("-r", plan.root),
