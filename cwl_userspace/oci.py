@@ -164,7 +164,9 @@ def parse_document(raw: bytes, what: str) -> Manifest | Index:
             "an artifact such as a chart or a signature cannot be run",
         )
     layers = _array(document["layers"], f"the layers of {what}")
-    return Manifest(config, tuple(Descriptor.parse(entry, f"a layer of {what}") for entry in layers))
+    return Manifest(
+        config, tuple(Descriptor.parse(entry, f"a layer of {what}") for entry in layers)
+    )
 
 
 def choose(index: Index, wanted: Platform, what: str) -> Descriptor:

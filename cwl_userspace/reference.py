@@ -83,7 +83,9 @@ def _parse_digest(text: str, digest_text: str) -> Digest:
     try:
         return Digest.parse(digest_text)
     except ContentMismatch as error:
-        raise InvalidReference(f"invalid image name {text!r}: {error.message}", error.hint) from None
+        raise InvalidReference(
+            f"invalid image name {text!r}: {error.message}", error.hint
+        ) from None
 
 
 def _split_tag(rest: str) -> tuple[str, str | None]:
@@ -95,7 +97,7 @@ def _split_tag(rest: str) -> tuple[str, str | None]:
 
 
 def _split_registry(name: str) -> tuple[str, str]:
-    """The first part is a registry if it has a dot, a colon, an upper-case letter or is localhost."""
+    """A first part with a dot, a colon or upper case, or localhost, is a registry."""
     first, slash, rest = name.partition("/")
     is_host = "." in first or ":" in first or first == "localhost" or first != first.lower()
     registry, repository = (first, rest) if slash and is_host else (DOCKER_HUB, name)

@@ -1,0 +1,1 @@
+"""Ways to run a container: each turns a ContainerSpec into a Launch, a value without effects."""

@@ -1,112 +1,88 @@
-"""An OCI image layout directory as a source (OCI image specification, image-layout.md)."""
+"""An OCI image layout as a source (OCI image specification, image-layout.md)."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
+from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, ImageNotFound
-from cwl_userspace.image.source import check_document_size, resolve, verified
+from cwl_userspace.image.files import Directory, Files, read
+from cwl_userspace.image.source import resolve, verified
 from cwl_userspace.oci import Descriptor, Image, Index, Layer, Platform, load_json, parse_document
 from cwl_userspace.reference import ImageReference
 
 REF_NAME = "org.opencontainers.image.ref.name"
-_CONTAINERD_NAME = "io.containerd.image.name"
-_CHUNK = 1 << 20
+CONTAINERD_NAME = "io.containerd.image.name"
+MARKER = "oci-layout"
 
 
 class Layout:
-    """A directory with ``oci-layout``, ``index.json`` and ``blobs``; serves as a mirror, too."""
+    """``oci-layout``, ``index.json`` and ``blobs``, in a directory or a tar; serves as a mirror."""
 
-    def __init__(self, directory: str) -> None:
-        self.directory = directory
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    @classmethod
+    def directory(cls, path: str) -> Layout:
+        """The layout in a directory."""
+        return cls(Directory(path))
 
     @property
     def label(self) -> str:
         """How messages name this source."""
-        return f"oci:{self.directory}"
+        return self._files.label
 
     def image(self, reference: ImageReference, platform: Platform) -> Image:
         """The image whose digest or full name the reference gives; raise ImageNotFound."""
-        offered = [entry for entry in self._entries() if _matches(entry, reference)]
+        if reference.digest is not None and _blob_name(reference.digest) in self._files:
+            entry = Descriptor("", reference.digest, None)
+            return self.resolve(entry, platform, reference.familiar)
+        offered = [entry for entry in self.entries() if _matches(entry, reference)]
         if not offered:
-            names = ", ".join(sorted(self.names())) or "no names"
-            raise ImageNotFound(f"{self.label} does not have {reference.familiar}", f"has {names}")
-        return self._resolve(offered[-1], platform, reference.familiar)
-
-    def only_image(self, platform: Platform) -> Image:
-        """The one image of a layout that need not have a name; raise ImageError for several."""
-        offered = self._entries()
+            has = ", ".join(sorted(filter(None, map(name_of, self.entries())))) or "no names"
+            raise ImageNotFound(f"{self.label} does not have {reference.familiar}", f"it has {has}")
         fitting = [e for e in offered if e.platform is None or platform.accepts(e.platform)]
-        if len(fitting) != 1:
-            raise ImageError(
-                f"{self.label} holds {len(offered)} images, {len(fitting)} of them for {platform}",
-                f"name one of {', '.join(sorted(self.names())) or 'them by digest'}",
-            )
-        return self._resolve(fitting[0], platform, self.label)
-
-    def names(self) -> list[str]:
-        """The names that the index gives to its images, as they stand there, each once."""
-        found = (entry.annotations.get(REF_NAME) for entry in self._entries())
-        return list(dict.fromkeys(name for name in found if name))
+        return self.resolve((fitting or offered)[-1], platform, reference.familiar)
 
     def layer(self, layer: Layer) -> Iterator[bytes]:
         """The bytes of a layer's blob, not verified."""
-        with _open(self._path(layer.blob), self.label) as file:
-            while chunk := os.read(file.fileno(), _CHUNK):
-                yield chunk
+        return self._files.chunks(_blob_name(layer.blob.digest))
 
-    def _resolve(self, entry: Descriptor, platform: Platform, what: str) -> Image:
-        document = verified(self._blob(entry), entry, what)
-        return resolve(document, self._blob, platform, what)
-
-    def _entries(self) -> tuple[Descriptor, ...]:
-        path = os.path.join(self.directory, "index.json")
-        with _open(path, self.label) as file:
-            check_document_size(os.fstat(file.fileno()).st_size, path)
-            raw = file.read()
-        parsed = parse_document(raw, path)
+    def entries(self) -> tuple[Descriptor, ...]:
+        """What ``index.json`` lists; raise ImageError if this is no layout of a known version."""
+        marker = load_json(read(self._files, MARKER), f"{MARKER} in {self.label}")
+        version = marker.get("imageLayoutVersion") if isinstance(marker, dict) else marker
+        if not str(version).startswith("1."):
+            raise ImageError(
+                f"{self.label} is a layout of version {version!r:.40}", "expected 1.0.0"
+            )
+        what = f"index.json in {self.label}"
+        parsed = parse_document(read(self._files, "index.json"), what)
         if not isinstance(parsed, Index):
-            raise ImageError(f"{path} is not an index", "expected an OCI image layout")
+            raise ImageError(f"{what} is not an index", "expected an OCI image layout")
         return parsed.manifests
 
+    def resolve(self, entry: Descriptor, platform: Platform, what: str) -> Image:
+        """Follow one entry down to an image, verifying every document."""
+        document = verified(self._blob(entry), entry, what)
+        if entry.platform is not None and not platform.accepts(entry.platform):
+            raise ImageError(f"{what} has no image for {platform}", f"it offers {entry.platform}")
+        return resolve(document, self._blob, platform, what)
+
     def _blob(self, descriptor: Descriptor) -> bytes:
-        path = self._path(descriptor)
-        with _open(path, self.label) as file:
-            check_document_size(os.fstat(file.fileno()).st_size, path)
-            return file.read()
-
-    def _path(self, descriptor: Descriptor) -> str:
-        assert descriptor.digest is not None
-        return os.path.join(self.directory, "blobs", "sha256", descriptor.digest.hex)
+        return read(self._files, _blob_name(descriptor.digest))
 
 
-def is_layout(directory: str) -> bool:
-    """True if the directory has the marker file of an OCI image layout."""
-    return os.path.isfile(os.path.join(directory, "oci-layout"))
+def name_of(entry: Descriptor) -> str:
+    """The name that an index gives to an entry, or nothing."""
+    return entry.annotations.get(CONTAINERD_NAME) or entry.annotations.get(REF_NAME) or ""
 
 
-def check_layout(directory: str) -> None:
-    """Raise ImageError if the marker file is missing or of a version that nobody knows."""
-    path = os.path.join(directory, "oci-layout")
-    with _open(path, f"oci:{directory}") as file:
-        version = load_json(file.read(4096), path)
-    if not isinstance(version, dict) or not str(version.get("imageLayoutVersion")).startswith("1."):
-        raise ImageError(f"{path} says {version!r:.60}", "expected imageLayoutVersion 1.0.0")
+def _blob_name(digest: Digest | None) -> str:
+    assert digest is not None
+    return f"blobs/sha256/{digest.hex}"
 
 
 def _matches(entry: Descriptor, reference: ImageReference) -> bool:
-    if reference.digest is not None:
-        return entry.digest == reference.digest
-    names = (entry.annotations.get(REF_NAME), entry.annotations.get(_CONTAINERD_NAME))
+    names = (entry.annotations.get(REF_NAME), entry.annotations.get(CONTAINERD_NAME))
     return str(reference) in names or reference.familiar in names
-
-
-def _open(path: str, label: str):  # type: ignore[no-untyped-def]
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise ImageNotFound(
-            f"{label} cannot be read: {error.strerror}: {path}",
-            "expected an OCI image layout directory",
-        ) from None

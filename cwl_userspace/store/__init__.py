@@ -1,0 +1,1 @@
+"""The rootfs cache: blobs by digest, names, and flattened trees keyed by their layers."""

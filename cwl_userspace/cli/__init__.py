@@ -1,0 +1,105 @@
+"""The command ``cwl-userspace``: Docker's words, one file a verb; errors become text here alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cwl_userspace.errors import UsageError, UserspaceError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cwl_userspace.cli.context import Context
+
+    Verb = Callable[[Context, Sequence[str]], int]
+
+# The verb, its module and what it does.
+VERBS = {
+    "run": ("run", "run a program in a container"),
+    "pull": ("pull", "fetch an image"),
+    "images": ("images", "list the images in the store"),
+    "inspect": ("inspect", "show what is known of images, as JSON"),
+    "load": ("load", "load images from an archive or an OCI layout"),
+    "import": ("import_", "make an image of a root file system in a tar"),
+    "rmi": ("rmi", "remove images"),
+    "kill": ("kill", "end a running container"),
+    "stats": ("stats", "show the memory of a running container"),
+    "build": ("build", "build an image from a Dockerfile"),
+    "doctor": ("doctor", "say what works on this host, and why the rest does not"),
+    "version": ("version", "show the version"),
+    "help": ("help", "show this text"),
+}
+_GLOBAL_FLAGS = ("--quiet", "-q", "--debug", "-D", "--allow-root")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; return its exit code. 125 is ours, the rest is the program's."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words[:3] or "-D" in words[:3]
+    try:
+        return _dispatch(words)
+    except UserspaceError as error:
+        if debug:
+            raise
+        _say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+    except OSError as error:
+        if debug:
+            raise
+        about = f": {error.filename}" if error.filename else ""
+        _say(f"{(error.strerror or str(error)).lower()}{about}; see cwl-userspace doctor")
+        return 125
+
+
+def _dispatch(words: list[str]) -> int:
+    from cwl_userspace.cli.context import Context
+
+    engine, quiet = "", False
+    while words and words[0].startswith("-"):
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        if name == "--engine":
+            if not equals and not words:
+                raise UsageError("--engine needs a name", "for example --engine proot")
+            engine = value if equals else words.pop(0)
+        elif word in ("--version", "-v"):
+            words.insert(0, "version")
+        elif word in ("--help", "-h"):
+            words.insert(0, "help")
+        elif word in _GLOBAL_FLAGS:
+            quiet = quiet or word in ("--quiet", "-q")
+        else:
+            raise UsageError(f"no option {word} before the verb", "see cwl-userspace help")
+    verb = words.pop(0) if words else "help"
+    if verb == "image" and words and words[0] in VERBS:
+        verb = words.pop(0)
+    if verb not in VERBS:
+        raise UsageError(f"no verb {verb!r}", _nearest(verb))
+    return _load(verb)(Context(os.environ, engine, quiet), words)
+
+
+def _load(verb: str) -> Verb:
+    module = __import__(f"cwl_userspace.cli.{VERBS[verb][0]}", fromlist=["command"])
+    command: Verb = module.command
+    return command
+
+
+def _nearest(verb: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(verb, VERBS, 1)
+    return f"did you mean {near[0]!r}?" if near else f"verbs: {', '.join(VERBS)}"
+
+
+def _say(message: str) -> None:
+    data = f"cwl-userspace: {message}\n".encode("utf-8", "surrogateescape")
+    try:
+        os.write(2, data)
+    except OSError:
+        pass

@@ -1,0 +1,29 @@
+"""What every verb needs: the environment, the settings, the store, the log."""
+
+from __future__ import annotations
+
+from cwl_userspace.log import Log
+from cwl_userspace.settings import Settings, load
+from cwl_userspace.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Context:
+    """The caller's environment, and what follows from it."""
+
+    __slots__ = ("engine", "environ", "log", "settings", "store")
+
+    def __init__(self, environ: Mapping[str, str], engine: str, quiet: bool) -> None:
+        self.environ = environ
+        self.settings: Settings = load(environ)
+        self.engine = engine or self.settings.engine
+        self.store = Store(self.settings.store)
+        self.log = Log(self.settings.state, quiet)
+
+    @property
+    def called_by_engine(self) -> bool:
+        """True if a workflow engine calls, and says so: ours does."""
+        return bool(self.environ.get("CWL_USERSPACE_CALLER"))

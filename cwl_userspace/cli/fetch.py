@@ -1,0 +1,66 @@
+"""Find an image in the store, or fetch it from the places that the settings name."""
+
+from __future__ import annotations
+
+from cwl_userspace.errors import ImageNotFound, InvalidReference
+from cwl_userspace.reference import DOCKER_HUB, ImageReference
+from cwl_userspace.store import records
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cwl_userspace.cli.context import Context
+    from cwl_userspace.image.source import Source
+    from cwl_userspace.store.records import Record
+
+
+def find_or_fetch(context: Context, name: str, platform: str = "") -> Record:
+    """The image of a name or id, fetched if the store lacks it."""
+    try:
+        record = records.find(context.store, name)
+        if context.store.has_tree(record.chain):
+            return record
+    except ImageNotFound as error:
+        try:
+            reference = ImageReference.parse(name)
+        except InvalidReference:
+            raise error from None
+    else:
+        reference = ImageReference.parse(name)
+    return fetch(context, reference, platform)
+
+
+def fetch(
+    context: Context, reference: ImageReference, platform: str = "", refresh: bool = False
+) -> Record:
+    """Fetch an image into the store; raise ImageError where nobody has it."""
+    from cwl_userspace.cli.progress import Progress
+    from cwl_userspace.oci import Platform
+    from cwl_userspace.store.images import ensure
+
+    wanted = Platform.parse(platform) if platform else Platform.host()
+    with Progress(reference.familiar, context.log) as progress:
+        return ensure(
+            reference, sources(context, reference), context.store, wanted, progress, refresh
+        )
+
+
+def sources(context: Context, reference: ImageReference) -> list[Source]:
+    """Where an image may be: the registry's mirrors in order, then the registry itself."""
+    from cwl_userspace.image.auth import Credentials
+    from cwl_userspace.image.layout import Layout
+    from cwl_userspace.image.registry import Registry
+
+    registries = context.settings.registries
+    entry = registries.get(reference.registry)
+    if entry is None and reference.registry == DOCKER_HUB:
+        entry = registries.get("index.docker.io") or registries.get("registry-1.docker.io")
+    credentials = Credentials.load(context.environ)
+    found: list[Source] = []
+    for mirror in entry.mirrors if entry else ():
+        if mirror.startswith("oci:"):
+            found.append(Layout.directory(mirror.removeprefix("oci:")))
+        else:
+            found.append(Registry(reference.registry, endpoint=mirror, credentials=credentials))
+    insecure = entry.insecure if entry else False
+    found.append(Registry(reference.registry, insecure=insecure, credentials=credentials))
+    return found

@@ -1,0 +1,106 @@
+"""``-v`` and ``--mount`` as Docker writes them, and as cwltool does when paths have colons."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+
+from cwl_userspace.errors import UsageError
+from cwl_userspace.spec import Mount
+
+# What Docker and podman allow after a second colon; all but "ro" have no meaning here.
+_OPTIONS = frozenset(
+    (
+        "ro", "rw", "z", "Z", "delegated", "cached", "consistent", "nocopy", "rshared",
+        "rslave", "rprivate", "shared", "slave", "private", "U", "exec", "noexec", "suid",
+        "nosuid", "dev", "nodev", "bind", "rbind",
+    )
+)
+_MOUNT_KEYS = frozenset(
+    (
+        "type", "source", "src", "target", "destination", "dst", "readonly", "ro",
+        "bind-propagation", "consistency",
+    )
+)
+
+
+def volume(text: str) -> Mount:
+    """``SOURCE[:TARGET[:OPTIONS]]``; a source that is not there is made, as Docker does.
+
+    Either path may have colons itself, since cwltool escapes none: of all places to cut, the
+    one is taken whose left side exists, best with the same last name on both sides.
+    """
+    body, options = _cut_options(text)
+    source, target = _cut(body)
+    if not source or not target:
+        raise UsageError(f"the volume {text!r} has no source or target", "expected SOURCE:TARGET")
+    if "/" not in source and not os.path.lexists(source):
+        raise UsageError(
+            f"the volume {text!r} names a volume, not a directory",
+            "there are no named volumes: give a path",
+        )
+    real = os.path.realpath(source)
+    if not os.path.lexists(real):
+        try:
+            os.makedirs(real, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"the source of the volume {text!r} cannot be made: {error.strerror}",
+                "expected a path that exists",
+            ) from None
+    return Mount(real, target, "ro" in options)
+
+
+def mount(text: str) -> Mount:
+    """``type=bind,source=S,target=T[,readonly]``, a line of CSV; the source must exist."""
+    values: dict[str, str] = {}
+    for field in _fields(text):
+        key, equals, value = field.partition("=")
+        key = key.strip().lower()
+        if key not in _MOUNT_KEYS:
+            raise UsageError(
+                f"--mount has {key!r} in {text!r}", f"known keys: {', '.join(sorted(_MOUNT_KEYS))}"
+            )
+        values[key] = value if equals else "true"
+    kind = values.get("type", "bind")
+    source = values.get("source", values.get("src", ""))
+    target = values.get("target", values.get("destination", values.get("dst", "")))
+    if kind != "bind":
+        raise UsageError(f"--mount is of type {kind!r}", "expected type=bind")
+    if not source or not target:
+        raise UsageError(f"--mount {text!r} has no source or target", "give source= and target=")
+    real = os.path.realpath(source)
+    if not os.path.exists(real):
+        raise UsageError(f"the source {source!r} of --mount does not exist", "make it first")
+    read_only = values.get("readonly", values.get("ro", "false")).lower() in ("true", "1")
+    return Mount(real, target, read_only)
+
+
+def _fields(text: str) -> list[str]:
+    if '"' not in text:
+        return text.split(",")
+    import csv
+
+    return next(csv.reader([text], strict=True), [])
+
+
+def _cut_options(text: str) -> tuple[str, set[str]]:
+    body, colon, last = text.rpartition(":")
+    options = set(last.split(","))
+    if colon and options <= _OPTIONS and (":" in body or body.startswith("/")):
+        # "/data:z" is a target named z only if it starts with a slash, so this is an option.
+        return body, options
+    return text, set()
+
+
+def _cut(body: str) -> tuple[str, str]:
+    places = [i for i in range(1, len(body)) if body.startswith(":/", i)]
+    cuts = [(body[:i], body[i + 1 :]) for i in places]
+    existing = [cut for cut in cuts if os.path.lexists(cut[0])]
+    for source, target in existing:
+        if posixpath.basename(source.rstrip("/")) == posixpath.basename(target.rstrip("/")):
+            return source, target
+    if existing or cuts:
+        return (existing or cuts)[0]
+    source, colon, target = body.partition(":")
+    return (source, target) if colon else (body, body)

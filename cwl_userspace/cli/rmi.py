@@ -1,0 +1,62 @@
+"""``rmi``: remove names, and images and trees that nothing names any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cwl_userspace import runs
+from cwl_userspace.cli.context import Context
+from cwl_userspace.cli.help import show
+from cwl_userspace.cli.words import FLAG, Option, parse
+from cwl_userspace.errors import ImageError, ImageNotFound, InvalidReference, UsageError
+from cwl_userspace.reference import ImageReference
+from cwl_userspace.store import records
+from cwl_userspace.store.remove import remove_image, remove_name
+
+OPTIONS = (
+    Option("-f --force", FLAG, "remove even what a container is running from"),
+    Option("--help", FLAG, "show this text"),
+)
+
+
+def command(context: Context, argv: Sequence[str]) -> int:
+    """Remove each name or image; an image goes when its last name does."""
+    words = parse("rmi", OPTIONS, argv)
+    if words.flag("help"):
+        return show("rmi", "[-f] IMAGE...", OPTIONS)
+    if not words.arguments:
+        raise UsageError("rmi needs an image", "see cwl-userspace images")
+    context.store.check()
+    for text in words.arguments:
+        _remove(context, text, words.flag("force"))
+    return 0
+
+
+def _remove(context: Context, text: str, force: bool) -> None:
+    try:
+        record = records.find(context.store, text)
+    except ImageNotFound as error:
+        error.exit_code = 1
+        raise
+    used = [
+        r["id"][:12] for r in runs.running(context.settings.state) if r["image"] == str(record.id)
+    ]
+    if used and not force:
+        raise ImageError(
+            f"{text} is in use by the container {', '.join(used)}", "wait for its end, or kill it"
+        )
+    names = [name for name, image in records.names(context.store) if image == str(record.id)]
+    wanted = [name for name in names if _is(name, text)] or names
+    for name in wanted:
+        remove_name(context.store, name)
+        print(f"Untagged: {ImageReference.parse(name).familiar}")
+    if set(wanted) == set(names):
+        remove_image(context.store, record)
+        print(f"Deleted: {record.id}")
+
+
+def _is(name: str, text: str) -> bool:
+    try:
+        return records.key_of(ImageReference.parse(text)) == name
+    except InvalidReference:
+        return False

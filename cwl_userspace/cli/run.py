@@ -1,0 +1,209 @@
+"""``run``: make a request of the words, join it with the image, and run it."""
+
+from __future__ import annotations
+
+import os
+
+from cwl_userspace.cli.fetch import find_or_fetch
+from cwl_userspace.cli.mounts import mount, volume
+from cwl_userspace.cli.run_options import OPTIONS
+from cwl_userspace.cli.words import Words, parse
+from cwl_userspace.errors import PromiseUnmet, UsageError
+from cwl_userspace.settings import ON_UNMET
+from cwl_userspace.spec import RunRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cwl_userspace.cli.context import Context
+    from cwl_userspace.engines.base import Engine
+    from cwl_userspace.spec import ContainerSpec
+
+_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+# Accepted so that callers need not change, and said in the log once they would matter.
+_NOT_YET = ("memory", "cpus", "gpus", "cpuset-cpus", "cpu-shares", "device", "publish")
+
+
+def command(context: Context, argv: Sequence[str]) -> int:
+    """Run a program in a container and return its exit code."""
+    words = parse("run", OPTIONS, argv, options_end_at_argument=True)
+    if words.flag("help"):
+        from cwl_userspace.cli.help import show
+
+        return show("run", "[OPTIONS] IMAGE [COMMAND [ARG...]]", OPTIONS)
+    if not words.arguments:
+        raise UsageError("run needs an image", "for example: cwl-userspace run debian ls")
+    context.log.quiet = context.log.quiet or words.flag("quiet")
+    request = _request(words, context)
+    _check_cidfile(words)
+    record = find_or_fetch(context, words.arguments[0], words.value("platform"))
+    spec = _spec(request, record.config, context.store.tree(record.chain), context)
+    return _run(context, words, spec, str(record.id))
+
+
+def _spec(request: RunRequest, config: object, rootfs: str, context: Context) -> ContainerSpec:
+    from cwl_userspace import hostfacts
+    from cwl_userspace.plan import plan
+    from cwl_userspace.spec import ImageConfig
+
+    assert isinstance(config, ImageConfig)
+    host = hostfacts.host(context.environ, request.network_off)
+    return plan(request, config, rootfs, hostfacts.accounts(rootfs), host)
+
+
+def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int:
+    from cwl_userspace import process, runs
+    from cwl_userspace.engines.choose import choose
+    from cwl_userspace.private import private_directory
+
+    engine = choose(context.engine, context.settings, context.environ)
+    _settle_unmet(context, words, spec, engine)
+    for name in _NOT_YET:
+        if words.value(name) or words.list(name):
+            context.log.say(f"--{name} is accepted but has no effect yet")
+    identifier = os.urandom(32).hex()
+    with private_directory(context.environ, identifier) as private:
+        launch = engine.launch(spec, private)
+        if words.flag("print-command"):
+            from cwl_userspace.cli.show import command_line
+
+            print(command_line(launch))
+            return 0
+        _write_cidfile(words, identifier)
+        facts = {"name": words.value("name"), "image": image, "engine": engine.name}
+        runs.register(context.settings.state, identifier, facts)
+        try:
+            return process.run(launch, _die_with_parent(context, words))
+        finally:
+            runs.unregister(context.settings.state, identifier)
+
+
+def _settle_unmet(context: Context, words: Words, spec: ContainerSpec, engine: Engine) -> None:
+    """Refuse what cannot be promised, or say so and go on, as the user or the caller wants."""
+    from cwl_userspace.engines.promises import unmet
+
+    sentences = unmet(spec, engine)
+    if not sentences:
+        return
+    policy = words.value("on-unmet") or context.settings.on_unmet
+    if policy and policy not in ON_UNMET:
+        raise UsageError(f"--on-unmet is {policy!r}", f"expected one of {', '.join(ON_UNMET)}")
+    by_engine = context.called_by_engine or _is_cwltool(words)
+    if policy == "refuse" or (not policy and not by_engine):
+        raise PromiseUnmet(
+            "; ".join(sentences), "choose another engine, or go on with --on-unmet warn"
+        )
+    for sentence in sentences:
+        context.log.say(sentence)
+
+
+def _die_with_parent(context: Context, words: Words) -> bool:
+    if "die-with-parent" in words.flags:
+        return words.flag("die-with-parent")
+    return context.called_by_engine or _is_cwltool(words)
+
+
+def _is_cwltool(words: Words) -> bool:
+    """True for the words that cwltool writes: TMPDIR and HOME set, and HOME is where to work."""
+    given = words.list("env")
+    home = f"HOME={words.value('workdir')}"
+    return "TMPDIR=/tmp" in given and home in given and not words.flag("tty")
+
+
+def _request(words: Words, context: Context) -> RunRequest:
+    network = words.value("network") or words.value("net") or "host"
+    if network not in ("none", "host", "bridge", "default"):
+        raise UsageError(f"no network {network!r}", "expected none or host")
+    entrypoint = words.values.get("entrypoint")
+    mounts = [mount(text) for text in words.list("mount")]
+    return RunRequest(
+        argv=words.arguments[1:],
+        mounts=mounts + [volume(text) for text in words.list("volume")],
+        environment=list(_environment(words, context)),
+        working_dir=words.value("workdir"),
+        user=words.value("user"),
+        entrypoint=None if entrypoint is None else ([entrypoint] if entrypoint else []),
+        network_off=network == "none",
+        read_only=words.flag("read-only"),
+        add_hosts=[_added_host(text) for text in words.list("add-host")],
+        hostname=words.value("hostname"),
+        shm_size=_size(words.value("shm-size", "64m"), "--shm-size"),
+        memory=_size(words.value("memory", "0"), "--memory"),
+        tty=words.flag("tty"),
+    )
+
+
+def _environment(words: Words, context: Context) -> Iterator[tuple[str, str]]:
+    """``-e K=V``; ``-e K`` takes the caller's value; files first, so that -e wins."""
+    if words.flag("proxy-env"):
+        for name in (*_PROXIES, *map(str.upper, _PROXIES)):
+            if name in context.environ:
+                yield name, context.environ[name]
+    for path in words.list("env-file"):
+        yield from _environment_file(path, context)
+    for text in words.list("env"):
+        name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f"--env is {text!r}", "expected NAME=VALUE")
+        if equals:
+            yield name, value
+        elif name in context.environ:
+            yield name, context.environ[name]
+
+
+def _environment_file(path: str, context: Context) -> Iterator[tuple[str, str]]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError as error:
+        raise UsageError(
+            f"--env-file {path!r} cannot be read: {error.strerror}", "expected NAME=VALUE lines"
+        ) from None
+    for line in lines:
+        name, equals, value = line.lstrip().partition("=")
+        if not name or name.startswith("#"):
+            continue
+        if equals:
+            yield name, value
+        elif name in context.environ:
+            yield name, context.environ[name]
+
+
+def _added_host(text: str) -> tuple[str, str]:
+    name, _, address = text.partition(":")
+    if not name or not address or any(c.isspace() for c in text):
+        raise UsageError(f"--add-host is {text!r}", "expected NAME:ADDRESS")
+    return name, address
+
+
+def _size(text: str, option: str) -> int:
+    """``64m`` and the like in bytes, as Docker reads them."""
+    number = text.lower().removesuffix("ib") if text.lower().endswith("ib") else text.lower()
+    number = number.removesuffix("b") if number[-2:-1] in _UNITS and len(number) > 1 else number
+    unit = _UNITS.get(number[-1:], 0)
+    digits = number[:-1] if unit else number
+    try:
+        return int(float(digits) * (unit or 1))
+    except ValueError:
+        raise UsageError(f"{option} is {text!r}", "expected a size such as 512m or 2g") from None
+
+
+def _check_cidfile(words: Words) -> None:
+    path = words.value("cidfile")
+    if path and os.path.exists(path):
+        raise UsageError(f"--cidfile {path!r} exists", "remove it, or name another file")
+
+
+def _write_cidfile(words: Words, identifier: str) -> None:
+    path = words.value("cidfile")
+    if path:
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UsageError(
+                f"--cidfile {path!r} cannot be written: {error.strerror}", "name another file"
+            ) from None
+        os.write(fd, identifier.encode())
+        os.close(fd)

@@ -1,0 +1,48 @@
+"""The options of ``run``: Docker's, as far as workflow engines use them, and our own."""
+
+from __future__ import annotations
+
+from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option
+
+OPTIONS = (
+    Option("-v --volume", LIST, "bind mount; a missing source is made", "SRC:DST[:ro]"),
+    Option("--mount", LIST, "bind mount, as CSV", "type=bind,source=S,target=T[,readonly]"),
+    Option("-w --workdir", VALUE, "working directory in the container", "DIR"),
+    Option("-e --env", LIST, "set a variable, or pass it on", "NAME[=VALUE]"),
+    Option("--env-file", LIST, "variables from a file", "FILE"),
+    Option("--proxy-env", FLAG, "pass the caller's proxy variables on"),
+    Option("--entrypoint", VALUE, "in place of the image's; empty for none", "PROGRAM"),
+    Option("-u --user", VALUE, "name or number of the user inside", "USER[:GROUP]"),
+    Option("--read-only", FLAG, "forbid writes to the root"),
+    Option("--net --network", VALUE, "none: no network but loopback", "none|host"),
+    Option("--add-host", LIST, "a line for /etc/hosts", "NAME:ADDRESS"),
+    Option("-h --hostname", VALUE, "name of the host inside", "NAME"),
+    Option("--shm-size", VALUE, "size of /dev/shm", "SIZE"),
+    Option("-i --interactive", FLAG, "standard input is always passed on"),
+    Option("-t --tty", FLAG, "a terminal of its own"),
+    Option("--rm", FLAG, "a container is always removed at its end"),
+    Option("--name", VALUE, "a name for kill and stats", "NAME"),
+    Option("--cidfile", VALUE, "write the container's id to a file", "FILE"),
+    Option("--platform", VALUE, "take the image for another platform", "OS/ARCH"),
+    Option("--on-unmet", VALUE, "what the engine cannot promise", "refuse|warn"),
+    Option("--die-with-parent", FLAG, "end when the calling process ends"),
+    Option("--print-command", FLAG, "show the engine's command line, run nothing"),
+    Option("-q --quiet", FLAG, "nothing of ours on standard error but errors"),
+    Option("--help", FLAG, "show this text"),
+    Option("-m --memory", VALUE, "accepted, no effect yet", "SIZE"),
+    Option("--cpus", VALUE, "accepted, no effect yet", "N"),
+    Option("--cpu-shares", VALUE, "accepted, no effect yet", "N"),
+    Option("--cpuset-cpus", VALUE, "accepted, no effect yet", "LIST"),
+    Option("--gpus", VALUE, "accepted, no effect yet", "N"),
+    Option("--device", LIST, "accepted, no effect yet", "PATH"),
+    Option("-p --publish", LIST, "accepted: the network is the host's", "PORTS"),
+    Option("--log-driver", VALUE, "accepted: there are no logs", "NAME"),
+    Option("-a --attach", LIST, "accepted: all streams are attached", "STREAM"),
+    Option("--sig-proxy", FLAG, "accepted: signals are always passed on"),
+    Option("--userns", VALUE, "accepted", "MODE"),
+    Option("--init", FLAG, "accepted: there always is one"),
+    Option("--privileged", FLAG, "accepted, gives nothing"),
+    Option("--cap-add", LIST, "accepted, gives nothing", "NAME"),
+    Option("--nobanner", FLAG, "accepted: there is none"),
+    Option("--debug", FLAG, "show where an error comes from"),
+)

@@ -1,0 +1,94 @@
+"""What an engine is: a name, its promises on this host, and a way to turn a spec into a launch."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Protocol
+
+    from cwl_userspace.spec import ContainerSpec
+
+NETWORK_OFF = "network off"
+READ_ONLY_BINDS = "read-only binds"
+READ_ONLY_ROOT = "read-only root"
+PRIVATE_PIDS = "private pids"
+EMULATED_ROOT = "emulated root"
+PROMISES = (NETWORK_OFF, READ_ONLY_BINDS, READ_ONLY_ROOT, PRIVATE_PIDS, EMULATED_ROOT)
+
+
+class Launch:
+    """How to start a container; plain values, so that two launches can be compared.
+
+    ``namespaces``: the process beside the program is process 1 of its own process name space.
+    ``before``: operations of the supervisor itself. ``inside``: operations of the keeper, that
+    is, of process 1. ``last``: operations of the program's own process, just before ``argv``.
+    ``prepare``: what must be made in the run's private directory before anything starts.
+    ``skip``: how many processes stand between the keeper's child and the program.
+    """
+
+    __slots__ = (
+        "argv",
+        "before",
+        "engine",
+        "environment",
+        "inside",
+        "last",
+        "namespaces",
+        "prepare",
+        "skip",
+        "terminal",
+        "working_dir",
+    )
+
+    def __init__(
+        self,
+        engine: str,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        working_dir: str,
+        namespaces: bool,
+        before: Sequence[Sequence[Any]] = (),
+        inside: Sequence[Sequence[Any]] = (),
+        last: Sequence[Sequence[Any]] = (),
+        prepare: Sequence[Sequence[Any]] = (),
+        skip: int = 0,
+        terminal: bool = False,
+    ) -> None:
+        self.engine = engine
+        self.argv = tuple(argv)
+        self.environment = dict(environment)
+        self.working_dir = working_dir
+        self.namespaces = namespaces
+        self.before = [list(operation) for operation in before]
+        self.inside = [list(operation) for operation in inside]
+        self.last = [list(operation) for operation in last]
+        self.prepare = [list(operation) for operation in prepare]
+        self.skip = skip
+        self.terminal = terminal
+
+    def to_json(self) -> dict[str, Any]:
+        """The launch as plain values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Launch) and self.to_json() == other.to_json()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+if TYPE_CHECKING:
+
+    class Engine(Protocol):
+        """A way to run a container."""
+
+        name: str
+
+        def unavailable(self) -> str | None:
+            """Why this engine cannot run here, as one sentence; None if it can."""
+
+        def promises(self) -> Mapping[str, str]:
+            """For each promise of PROMISES an empty text if it is kept, else the reason."""
+
+        def launch(self, spec: ContainerSpec, private: str) -> Launch:
+            """How to start the container; ``private`` is a directory for this run alone."""

@@ -1,0 +1,87 @@
+"""Landlock: nothing but the named places can be written to, by this process and all it starts.
+
+It binds root as well, and processes of any user can put it on themselves (Linux 5.13). What it
+does not cover: modes, owners, times and extended attributes of files; files that were already
+open; and, below ABI 3 (Linux 6.2), truncation of files elsewhere, so only `abi` 3 makes a
+promise. Below ABI 2 (Linux 5.19) nothing can be renamed or linked from one directory to another
+(EXDEV, on which mv copies). A process that is bound cannot mount or unmount either.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+
+from cwl_userspace.engines import syscalls
+
+_CREATE_RULESET_VERSION = 1
+_RULE_PATH_BENEATH = 1
+
+_WRITE_FILE = 1 << 1
+_REMOVE_AND_MAKE = sum(1 << bit for bit in range(4, 13))  # REMOVE_DIR to MAKE_SYM
+_REFER = 1 << 13
+_TRUNCATE = 1 << 14
+_ON_FILES = _WRITE_FILE | _TRUNCATE
+
+
+def abi() -> int:
+    """The version of Landlock that this kernel speaks; 0 when it has none or has it turned off."""
+    number = syscalls.numbers(os.uname().machine)["landlock_create_ruleset"]
+    try:
+        return syscalls.syscall(number, None, 0, _CREATE_RULESET_VERSION)
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+            return 0
+        raise
+
+
+def write_rights(version: int) -> int:
+    """The rights of ABI *version* that have to do with writing (but for ioctls on devices)."""
+    rights = _WRITE_FILE | _REMOVE_AND_MAKE
+    if version >= 2:
+        rights |= _REFER
+    if version >= 3:
+        rights |= _TRUNCATE
+    return rights
+
+
+def _allow(ruleset: int, path: str, rights: int) -> None:
+    """Let *rights* hold at *path* and below; the file rights alone if it is not a directory."""
+    number = syscalls.numbers(os.uname().machine)["landlock_add_rule"]
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISDIR(os.fstat(place).st_mode):
+            rights &= _ON_FILES
+        beneath = struct.pack("=Qi", rights, place)
+        syscalls.syscall(number, ruleset, _RULE_PATH_BENEATH, beneath, 0)
+    except OSError as error:
+        # a pipe or a socket (behind /proc/self/fd/1) is never restricted, so has no rule
+        if error.errno != errno.EBADFD:
+            raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        os.close(place)
+
+
+def restrict_writes(writable: list[str]) -> None:
+    """Deny this thread and all it will start every write outside the *writable* paths, for good.
+
+    Below a writable directory all is possible, and so are renames from one of them to another
+    on the same file system. A symbolic link among them is followed. Devices count: without
+    /dev/null in the list nothing can be thrown away. A program that opens /dev/stdout again
+    where that is a file needs /proc/self/fd/1 in the list. Reading and execution stay as they
+    were. Raises OSError for a path that does not exist, and where Landlock is not available;
+    nothing is restricted then. Also sets no_new_privs, without which the kernel refuses.
+    """
+    numbers = syscalls.numbers(os.uname().machine)
+    rights = write_rights(abi())
+    handled = struct.pack("=Q", rights)
+    ruleset = syscalls.syscall(numbers["landlock_create_ruleset"], handled, len(handled), 0)
+    try:
+        for path in writable:
+            _allow(ruleset, path, rights)
+        syscalls.set_no_new_privs()
+        syscalls.syscall(numbers["landlock_restrict_self"], ruleset, 0)
+    finally:
+        os.close(ruleset)

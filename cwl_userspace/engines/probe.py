@@ -1,0 +1,158 @@
+"""Find out what this host allows, by trying it in a child, and remember the answer."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from cwl_userspace import nsinit
+from cwl_userspace.kernel import syscalls as sys_
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_LIMIT = 1 << 16
+
+
+def remembered(cache: str, name: str, about: str, probe: Callable[[], Any]) -> Any:
+    """The answer of ``probe`` for this boot, kernel, user and name space, kept in ``cache``."""
+    path = os.path.join(cache, f"probe-{name}-{os.uname().nodename}.json")
+    key = _circumstances(about)
+    try:
+        with open(path, "rb") as file:
+            kept = json.loads(file.read(_LIMIT))
+        if kept["key"] == key:
+            return kept["answer"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    answer = probe()
+    remember(path, key, answer)
+    return answer
+
+
+def remember(path: str, key: list[str], answer: Any) -> None:
+    """Keep an answer; where nothing can be written the next start probes again."""
+    aside = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(aside, "w", encoding="utf-8") as file:
+            json.dump({"key": key, "answer": answer}, file)
+        os.replace(aside, path)
+    except OSError:
+        pass
+
+
+def forget(cache: str, name: str) -> None:
+    """Have the next start probe again."""
+    try:
+        os.unlink(os.path.join(cache, f"probe-{name}-{os.uname().nodename}.json"))
+    except OSError:
+        pass
+
+
+def _circumstances(about: str) -> list[str]:
+    """What an answer depends on: the boot, the user, the name space and the kernel's switches."""
+    return [
+        about,
+        str(os.geteuid()),
+        os.uname().release,
+        _text("/proc/sys/kernel/random/boot_id"),
+        _text("/proc/sys/user/max_user_namespaces"),
+        _namespace("user"),
+        _namespace("mnt"),
+    ]
+
+
+def _namespace(kind: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/ns/{kind}")
+    except OSError:
+        return ""
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read(200).strip()
+    except OSError:
+        return ""
+
+
+def in_child(probe: Callable[[], Any]) -> Any:
+    """What ``probe`` returns in a forked child, as JSON; None if the child died."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(write_end, json.dumps(probe()).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with open(read_end, "rb") as file:
+        answer = file.read()
+    os.waitpid(pid, 0)
+    return json.loads(answer) if answer else None
+
+
+def namespaces(place: str) -> dict[str, Any]:
+    """What the engine ``userns`` can do here; ``place`` is on the store's file system."""
+    first = in_child(lambda: _namespaces(place))
+    return first or {"reason": "the probe died", "overlay": False, "fresh_proc": False}
+
+
+def _namespaces(place: str) -> dict[str, Any]:
+    """Runs in a child, which becomes another user in other name spaces."""
+    facts = {"reason": "", "overlay": False, "fresh_proc": False, "overlay_reason": ""}
+    flags = sys_.CLONE_NEWPID | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS | sys_.CLONE_NEWNET
+    try:
+        nsinit.user_namespace(os.geteuid(), os.getegid(), flags)
+    except OSError as error:
+        facts["reason"] = f"user namespaces are not allowed here: {error.strerror}{_why_not()}"
+        return facts
+    inner = in_child(lambda: _mounts(place))
+    if not inner:
+        return {**facts, "reason": "the probe of mounts died"}
+    return {**facts, **inner}
+
+
+def _mounts(place: str) -> dict[str, Any]:
+    """Runs as process 1 of the new name spaces."""
+    try:
+        nsinit.mount_namespace(0)
+        sys_.mount("tmpfs", place, "tmpfs", 0, "mode=0755,size=1m")
+        sys_.umount(place, sys_.MNT_DETACH)
+    except OSError as error:
+        return {"reason": f"nothing can be mounted in a user namespace here: {error.strerror}"}
+    facts: dict[str, Any] = {"overlay": True, "fresh_proc": True}
+    try:
+        sys_.mount("proc", "/proc", "proc", sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC)
+    except OSError:
+        facts["fresh_proc"] = False
+    try:
+        nsinit.overlay(place, place)
+        os.mkdir("probe")
+        os.rmdir("probe")
+    except OSError as error:
+        facts.update(overlay=False, overlay_reason=error.strerror or "")
+    return facts
+
+
+def _why_not() -> str:
+    """The switch that forbids user namespaces, if one of the usual ones does."""
+    switches = (
+        ("/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces is 0"),
+        (
+            "/proc/sys/kernel/unprivileged_userns_clone",
+            "0",
+            "kernel.unprivileged_userns_clone is 0",
+        ),
+        (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "AppArmor restricts them (kernel.apparmor_restrict_unprivileged_userns is 1)",
+        ),
+    )
+    reasons = [text for path, value, text in switches if _text(path) == value]
+    return f" ({reasons[0]})" if reasons else ""

@@ -1,0 +1,31 @@
+"""Compare what was asked for with what an engine promises."""
+
+from __future__ import annotations
+
+from cwl_userspace.engines.base import (
+    EMULATED_ROOT,
+    NETWORK_OFF,
+    READ_ONLY_BINDS,
+    READ_ONLY_ROOT,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cwl_userspace.engines.base import Engine
+    from cwl_userspace.spec import ContainerSpec
+
+
+def unmet(spec: ContainerSpec, engine: Engine) -> list[str]:
+    """One sentence for each thing that was asked for and is not promised."""
+    asked = (
+        (NETWORK_OFF, spec.network_off),
+        (READ_ONLY_BINDS, any(mount.read_only for mount in spec.mounts)),
+        (READ_ONLY_ROOT, spec.read_only),
+        (EMULATED_ROOT, spec.identity.emulate_root),
+    )
+    kept = engine.promises()
+    return [
+        f"the engine {engine.name} cannot promise {promise}: {kept[promise]}"
+        for promise, wanted in asked
+        if wanted and kept[promise]
+    ]

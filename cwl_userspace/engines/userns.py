@@ -1,0 +1,91 @@
+"""Unprivileged user, mount, pid, ipc, uts and network namespaces, in this interpreter.
+
+The root is an overlay over the stored tree whose writes go to memory; where the kernel has no
+overlay for users (before 5.11) it is put together from read-only binds.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cwl_userspace.engines.base import PROMISES, Launch
+from cwl_userspace.kernel import syscalls as sys_
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from cwl_userspace.spec import ContainerSpec
+
+_OUTER = sys_.CLONE_NEWPID | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS
+_WRITABLE = ("/tmp", "/var/tmp")
+
+
+class Userns:
+    """The engine ``userns``. What its probe found is given to it, so that a launch is pure."""
+
+    name = "userns"
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self._facts = facts
+
+    def unavailable(self) -> str | None:
+        """Why user namespaces cannot be used here; None if they can."""
+        return self._facts["reason"] or None
+
+    def promises(self) -> Mapping[str, str]:
+        """Everything; a /proc that is the host's shows the host's processes."""
+        kept = dict.fromkeys(PROMISES, "")
+        if not self._facts["fresh_proc"]:
+            kept["private pids"] = "the kernel allows no fresh /proc here, so the host's is shown"
+        return kept
+
+    def launch(self, spec: ContainerSpec, private: str) -> Launch:
+        """The operations that make this container; ``private`` only lends a random name."""
+        old = f".old-{os.path.basename(private)}"
+        stage = os.path.dirname(spec.rootfs)
+        identity = spec.identity
+        flags = _OUTER | (sys_.CLONE_NEWNET if spec.network_off else 0)
+        return Launch(
+            engine=self.name,
+            argv=spec.argv,
+            environment=spec.environment,
+            working_dir=spec.working_dir,
+            namespaces=True,
+            before=[["user_namespace", identity.uid, identity.gid, flags]],
+            inside=[
+                ["mount_namespace", 0],
+                self._root(spec, stage),
+                ["pivot", old],
+                ["devices", old, spec.shm_size, ""],
+                *_places(spec),
+                *(["bind", f"/{old}{m.source}", m.target, m.read_only] for m in spec.mounts),
+                *(["private_file", path, text] for path, text in spec.files),
+                ["directory", spec.working_dir, 0o755],
+                ["process_files", old, self._facts["fresh_proc"]],
+                ["detach", old],
+                *([["read_only_root"]] if spec.read_only else []),
+                ["hostname", spec.hostname],
+                *([["loopback"]] if spec.network_off else []),
+                ["no_new_privileges"],
+            ],
+            terminal=spec.tty,
+        )
+
+    def _root(self, spec: ContainerSpec, stage: str) -> list[Any]:
+        if self._facts["overlay"]:
+            return ["overlay", spec.rootfs, stage]
+        from cwl_userspace.engines.view import assemble
+
+        view = assemble(spec.rootfs, [m.target for m in spec.mounts], spec)
+        return ["assemble", spec.rootfs, stage, view]
+
+
+def _places(spec: ContainerSpec) -> list[list[Any]]:
+    """/tmp and its kin exist and can be written, in memory where the root cannot."""
+    mounted = {mount.target for mount in spec.mounts}
+    places = [path for path in _WRITABLE if path not in mounted]
+    if spec.read_only:
+        return [["private_directory", path] for path in places]
+    return [["directory", path, 0o1777] for path in places]

@@ -1,0 +1,220 @@
+"""The process next to the tool: it starts the tool, passes signals on and outlives nobody.
+
+In namespaces the keeper is process 1, so its end is the end of everything in them. Where there
+are none (proot) it adopts every orphan as subreaper and kills what is left. In both cases it
+reads a pipe whose other end only the supervisor holds: when that closes, by intention or
+because the supervisor was killed, everything ends.
+
+Nothing is imported in a function here: in a new root there is no Python to import from.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+
+from cwl_userspace.kernel import signals
+from cwl_userspace.kernel import syscalls as sys_
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+KILLED = 128 + signals.SIGKILL
+_REPORT_LIMIT = 4096
+# The same number on x86_64 and aarch64; importing termios for it would cost more than the call.
+_TIOCSCTTY = 0x540E
+
+
+class Program:
+    """What to execute: the file is looked up on PATH unless its name has a slash."""
+
+    __slots__ = ("argv", "environment", "terminal", "working_dir")
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        working_dir: str,
+        terminal: bool = False,
+    ) -> None:
+        self.argv = tuple(argv)
+        self.environment = dict(environment)
+        self.working_dir = working_dir
+        self.terminal = terminal
+
+
+def start(program: Program, report: int, prepare: Callable[[], None] | None = None) -> int:
+    """Fork and execute; return the process id. A failure is written to ``report`` as
+    ``exit code, space, message``."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        if program.terminal:
+            _take_terminal()
+        _enter(program.working_dir)
+        if prepare is not None:
+            prepare()
+        signals.restore()
+        os.closerange(3, report)
+        os.closerange(report + 1, 1 << 16)
+        _execute(program)
+    except OSError as error:
+        code, reason = _reason(error, program)
+        fail(report, code, reason)
+    except BaseException as error:
+        fail(report, 125, f"cannot start the program: {error}")
+    os._exit(125)
+
+
+def fail(report: int, code: int, message: str) -> None:
+    """Say why nothing was started, and end this process."""
+    os.write(report, f"{code} {message}".encode("utf-8", "surrogateescape")[:_REPORT_LIMIT])
+    os._exit(code)
+
+
+def keep(child: int, lifeline: int, wakeup: int, target: Callable[[], int]) -> int:
+    """Wait for the child, adopting and reaping all others; return its exit code.
+
+    Signals go to the process that ``target`` names, the child itself or one below it.
+    ``KILLED`` is returned as soon as the supervisor is gone.
+    """
+    poll = select.poll()
+    poll.register(lifeline, 0)
+    poll.register(wakeup, select.POLLIN)
+    signals.unblock()
+    while True:
+        status = _reap(child)
+        if status is not None:
+            return status
+        for fd, _ in poll.poll():
+            if fd == lifeline:
+                return KILLED
+            for number in os.read(wakeup, 64):
+                if number in signals.FORWARDED:
+                    _send(target(), number)
+
+
+def exit_code(status: int) -> int:
+    """A wait status as a shell gives it: n, or 128 and the signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
+
+
+def kill_all_below() -> None:
+    """Kill all that descends from this subreaper, until nothing is left to be reaped."""
+    while _any_left():
+        for pid in descendants(os.getpid()):
+            _send(pid, signals.SIGKILL)
+        # A killed process is reaped by its parent or by us; both take a moment.
+        sys_.libc().usleep(2000)
+
+
+def first_child(pid: int) -> int:
+    """A child of a process, or the process itself if it has none."""
+    return next((child for child, parent in _processes() if parent == pid), pid)
+
+
+def _reap(child: int) -> int | None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return KILLED
+        if pid == child:
+            return exit_code(status)
+        if pid == 0:
+            return None
+
+
+def _any_left() -> bool:
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return True
+
+
+def descendants(top: int) -> list[int]:
+    """All processes below one, as they are now."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _processes():
+        children.setdefault(parent, []).append(pid)
+    found, todo = [], [top]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def _processes() -> list[tuple[int, int]]:
+    """Every process and its parent (proc(5): the name may hold spaces and parentheses)."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    found.append((int(name), int(file.read().rpartition(b")")[2].split()[1])))
+            except (OSError, IndexError):
+                continue
+    return found
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _take_terminal() -> None:
+    """Make standard input the controlling terminal (tty_ioctl(4))."""
+    fcntl.ioctl(0, _TIOCSCTTY, 0)
+
+
+def _enter(directory: str) -> None:
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot enter the working directory: {error.strerror}", directory
+        ) from None
+
+
+def _execute(program: Program) -> None:
+    """execvp(3), done by hand: Python's own imports a module, and it may be out of reach here."""
+    name = program.argv[0]
+    if "/" in name:
+        os.execve(name, program.argv, program.environment)
+    denied = None
+    for directory in program.environment.get("PATH", "").split(":"):
+        path = f"{directory or '.'}/{name}"
+        try:
+            os.execve(path, program.argv, program.environment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            denied = error
+    if denied is not None:
+        raise denied
+    raise FileNotFoundError(errno.ENOENT, "not found on PATH", name)
+
+
+def _reason(error: OSError, program: Program) -> tuple[int, str]:
+    """Docker's exit codes: 127 for a program that is not there, 126 for one that cannot be run."""
+    name = program.argv[0]
+    if error.filename == program.working_dir:
+        return 125, f"{error.strerror}: {program.working_dir!r}"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        where = "" if "/" in name else f" on PATH {program.environment.get('PATH', '')}"
+        return 127, f"no program {name!r} in the image{where}"
+    if error.errno == errno.E2BIG:
+        return 126, f"the arguments of {name!r} are too long for the kernel"
+    return 126, f"cannot execute {name!r}: {error.strerror}"

@@ -1,0 +1,75 @@
+"""The few signal functions that a supervisor needs.
+
+The standard ``signal`` module builds some hundred enumeration members at import, which costs as
+much as starting a container does; its C core is enough here.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGUSR1, SIGPIPE, SIGTERM, SIGCHLD, SIGCONT, SIGWINCH = (
+    int(getattr(_signal, name))
+    for name in (
+        "SIGHUP",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGKILL",
+        "SIGUSR1",
+        "SIGPIPE",
+        "SIGTERM",
+        "SIGCHLD",
+        "SIGCONT",
+        "SIGWINCH",
+    )
+)
+SIGUSR2, SIGXFSZ, SIGALRM = int(_signal.SIGUSR2), int(_signal.SIGXFSZ), int(_signal.SIGALRM)
+# "Kill the container now", from the verb kill to a supervisor; no program sends it by itself.
+KILL_NOW = int(_signal.SIGRTMIN) + 3
+
+ENDING = (SIGTERM, SIGINT, SIGHUP, SIGQUIT)
+FORWARDED = (*ENDING, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH)
+
+
+def number(name: str) -> int:
+    """The number of ``TERM``, ``SIGTERM`` or ``15``; raise KeyError for anything else."""
+    if name.isdigit() and 0 < int(name) < 65:
+        return int(name)
+    text = name.upper()
+    value = getattr(_signal, text if text.startswith("SIG") else f"SIG{text}", None)
+    if value is None or text.startswith("SIG_"):
+        raise KeyError(name)
+    return int(value)
+
+
+def block() -> None:
+    """Hold back every signal that a supervisor handles."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (*FORWARDED, SIGCHLD, KILL_NOW))
+
+
+def unblock() -> None:
+    """Let them come."""
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (*FORWARDED, SIGCHLD, KILL_NOW))
+
+
+def watch(fd: int, numbers: Iterable[int]) -> None:
+    """Have the number of each signal written to ``fd``, a pipe that does not block."""
+    for signal in numbers:
+        _signal.signal(signal, _nothing)
+    _signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+
+
+def _nothing(signal: int, frame: object) -> None:
+    """A handler in Python: without one the number would not be written."""
+
+
+def restore() -> None:
+    """The state that a program expects at its start; Python itself ignores two signals."""
+    _signal.set_wakeup_fd(-1)
+    for signal in (*FORWARDED, SIGCHLD, SIGPIPE, SIGXFSZ, KILL_NOW):
+        _signal.signal(signal, _signal.SIG_DFL)
+    unblock()

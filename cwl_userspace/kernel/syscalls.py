@@ -1,0 +1,255 @@
+"""System calls that Python has no word for, through libc; the only importer of ctypes.
+
+Every function raises OSError with the errno of the call that failed. The numbers are those of
+the kernel's own tables (arch/*/entry/syscalls/*.tbl, include/uapi/asm-generic/unistd.h); from
+424 on a call has the same number on every machine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+CLONE_NEWTIME = 0x00000080
+CLONE_VM = 0x00000100
+CLONE_FS = 0x00000200
+CLONE_FILES = 0x00000400
+CLONE_UNTRACED = 0x00800000
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_NOATIME = 0x400
+MS_NODIRATIME = 0x800
+MS_BIND = 0x1000
+MS_MOVE = 0x2000
+MS_REC = 0x4000
+MS_SILENT = 0x8000
+MS_UNBINDABLE = 0x20000
+MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
+MS_SHARED = 0x100000
+MS_RELATIME = 0x200000
+MS_STRICTATIME = 0x1000000
+
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_NOSYMFOLLOW = 0x200000
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_NO_AUTOMOUNT = 0x800
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+_AF_INET = 2
+_SOCK_DGRAM_CLOEXEC = 2 | 0o2000000
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
+_IFREQ = "16sH22x"  # struct ifreq: a name, then a union of 24 bytes that starts with the flags
+
+# fmt: off
+_EVERYWHERE = {
+    "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
+    "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
+    "fspick": 433, "clone3": 435, "openat2": 437, "faccessat2": 439, "mount_setattr": 442,
+    "quotactl_fd": 443, "landlock_create_ruleset": 444, "landlock_add_rule": 445,
+    "landlock_restrict_self": 446, "fchmodat2": 452, "setxattrat": 463, "getxattrat": 464,
+    "listxattrat": 465, "removexattrat": 466, "open_tree_attr": 467, "file_getattr": 468,
+    "file_setattr": 469,
+}
+
+_BY_MACHINE = {
+    "x86_64": {
+        "ioctl": 16, "socket": 41, "clone": 56, "chmod": 90, "fchmod": 91, "chown": 92,
+        "fchown": 93, "lchown": 94, "utime": 132, "uselib": 134, "pivot_root": 155,
+        "prctl": 157, "acct": 163, "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168,
+        "quotactl": 179, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190,
+        "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "lookup_dcookie": 212,
+        "utimes": 235, "fchownat": 260, "futimesat": 261, "fchmodat": 268, "utimensat": 280,
+        "fanotify_init": 300, "fanotify_mark": 301, "name_to_handle_at": 303,
+        "open_by_handle_at": 304, "renameat2": 316, "seccomp": 317, "bpf": 321,
+        "execveat": 322, "statx": 332,
+    },
+    "i386": {
+        "chmod": 15, "lchown": 16, "utime": 30, "ioctl": 54, "acct": 51, "mount": 21,
+        "umount": 22, "umount2": 52, "uselib": 86, "swapon": 87, "fchmod": 94, "fchown": 95,
+        "socketcall": 102, "swapoff": 115, "clone": 120, "quotactl": 131, "prctl": 172,
+        "chown": 182, "lchown32": 198, "fchown32": 207, "chown32": 212, "pivot_root": 217,
+        "setxattr": 226, "lsetxattr": 227, "fsetxattr": 228, "removexattr": 235,
+        "lremovexattr": 236, "fremovexattr": 237, "lookup_dcookie": 253, "utimes": 271,
+        "fchownat": 298, "futimesat": 299, "fchmodat": 306, "utimensat": 320,
+        "fanotify_init": 338, "fanotify_mark": 339, "name_to_handle_at": 341,
+        "open_by_handle_at": 342, "renameat2": 353, "seccomp": 354, "bpf": 357,
+        "execveat": 358, "socket": 359, "statx": 383, "utimensat_time64": 412,
+    },
+    "aarch64": {
+        "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
+        "fremovexattr": 16, "lookup_dcookie": 18, "ioctl": 29, "umount2": 39, "mount": 40,
+        "pivot_root": 41, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55,
+        "quotactl": 60, "utimensat": 88, "acct": 89, "prctl": 167, "socket": 198,
+        "clone": 220, "swapon": 224, "swapoff": 225, "fanotify_init": 262,
+        "fanotify_mark": 263, "name_to_handle_at": 264, "open_by_handle_at": 265,
+        "renameat2": 276, "seccomp": 277, "bpf": 280, "execveat": 281, "statx": 291,
+    },
+    "arm": {
+        "chmod": 15, "lchown": 16, "mount": 21, "acct": 51, "umount2": 52, "ioctl": 54,
+        "uselib": 86, "swapon": 87, "fchmod": 94, "fchown": 95, "socketcall": 102,
+        "swapoff": 115, "clone": 120, "quotactl": 131, "prctl": 172, "chown": 182,
+        "lchown32": 198, "fchown32": 207, "chown32": 212, "pivot_root": 218, "setxattr": 226,
+        "lsetxattr": 227, "fsetxattr": 228, "removexattr": 235, "lremovexattr": 236,
+        "fremovexattr": 237, "lookup_dcookie": 249, "utimes": 269, "socket": 281,
+        "fchownat": 325, "futimesat": 326, "fchmodat": 333, "utimensat": 348,
+        "fanotify_init": 367, "fanotify_mark": 368, "name_to_handle_at": 370,
+        "open_by_handle_at": 371, "renameat2": 382, "seccomp": 383, "bpf": 386,
+        "execveat": 387, "statx": 397, "utimensat_time64": 412,
+    },
+}
+# fmt: on
+
+_loaded: list[ctypes.CDLL] = []
+
+
+def numbers(machine: str) -> dict[str, int]:
+    """The system call numbers of *machine*, as uname names it, or of its 32-bit kin.
+
+    The machines are x86_64, aarch64, i386 and arm; KeyError for another.
+    """
+    return {**_BY_MACHINE[machine], **_EVERYWHERE}
+
+
+def libc() -> ctypes.CDLL:
+    """The C library that this process is linked with, keeping errno for each thread."""
+    if not _loaded:
+        _loaded.append(ctypes.CDLL(None, use_errno=True))
+        _loaded[0].syscall.restype = ctypes.c_long
+    return _loaded[0]
+
+
+def _checked(result: int, about: str | None = None) -> int:
+    """Return *result*, or raise what errno says when it is negative."""
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), about)
+    return result
+
+
+def syscall(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
+    """Make system call *number*; integers are passed as longs, bytes and buffers by address."""
+    words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    return _checked(libc().syscall(ctypes.c_long(number), *words))
+
+
+def buffer(content: bytes) -> ctypes.Array[ctypes.c_char]:
+    """Memory that starts with *content* and that the kernel may write to."""
+    return ctypes.create_string_buffer(content, len(content))
+
+
+def address(memory: ctypes.Array[ctypes.c_char]) -> int:
+    """Where *memory* is, to be packed into a structure; keep *memory* alive meanwhile."""
+    return ctypes.addressof(memory)
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces that *flags* (CLONE_NEW*) names for new ones."""
+    _checked(libc().unshare(ctypes.c_int(flags)))
+
+
+def mount(
+    source: str | None, target: str, fstype: str | None = None, flags: int = 0, data: str = ""
+) -> None:
+    """mount(2): a new file system, a bind, a move or a remount, as *flags* (MS_*) says."""
+    result = libc().mount(
+        None if source is None else os.fsencode(source),
+        os.fsencode(target),
+        None if fstype is None else os.fsencode(fstype),
+        ctypes.c_ulong(flags),
+        os.fsencode(data) if data else None,
+    )
+    _checked(result, target)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """umount2(2), *flags* being MNT_DETACH or UMOUNT_NOFOLLOW."""
+    _checked(libc().umount2(os.fsencode(target), ctypes.c_int(flags)), target)
+
+
+def mount_setattr(directory: int, path: str, flags: int, attr_set: int, attr_clr: int) -> None:
+    """Change MOUNT_ATTR_* of the mount at *path*, below it too with AT_RECURSIVE (Linux 5.12)."""
+    attributes = struct.pack("=QQQQ", attr_set, attr_clr, 0, 0)
+    number = _EVERYWHERE["mount_setattr"]
+    try:
+        syscall(number, directory, os.fsencode(path), flags, attributes, len(attributes))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def pivot_root(new: str, put_old: str) -> None:
+    """Make *new* the root and move the old one to *put_old* ("." and "." stack them)."""
+    number = numbers(os.uname().machine)["pivot_root"]
+    try:
+        syscall(number, os.fsencode(new), os.fsencode(put_old))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, new) from None
+
+
+def sethostname(name: bytes) -> None:
+    """Name this host, that is, this UTS namespace."""
+    _checked(libc().sethostname(name, ctypes.c_size_t(len(name))))
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
+    """prctl(2): *option* is PR_*."""
+    words = [ctypes.c_ulong(word) for word in (arg2, arg3, arg4, arg5)]
+    return _checked(libc().prctl(ctypes.c_int(option), *words))
+
+
+def set_no_new_privs() -> None:
+    """No execve of this process or its descendants gives privileges any more, for good."""
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_pdeathsig(signal: int) -> None:
+    """Have *signal* sent to this process when the thread that forked it ends."""
+    prctl(PR_SET_PDEATHSIG, signal)
+
+
+def set_child_subreaper() -> None:
+    """Become the parent of every orphaned descendant, in place of init."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def loopback_up() -> None:
+    """Bring up ``lo``, which is down in a new network namespace."""
+    control = _checked(libc().socket(_AF_INET, _SOCK_DGRAM_CLOEXEC, 0))
+    try:
+        request = buffer(struct.pack(_IFREQ, b"lo", 0))
+        _checked(libc().ioctl(control, ctypes.c_ulong(_SIOCGIFFLAGS), request), "lo")
+        flags = struct.unpack(_IFREQ, request.raw)[1]
+        request.raw = struct.pack(_IFREQ, b"lo", flags | _IFF_UP)
+        _checked(libc().ioctl(control, ctypes.c_ulong(_SIOCSIFFLAGS), request), "lo")
+    finally:
+        os.close(control)

@@ -1,0 +1,340 @@
+"""Runs inside the namespaces: executes an ordered list of operations, then the program.
+
+An operation is a list of a word and its arguments, so that a whole container can be written
+down as JSON: ``python -m cwl_userspace.nsinit JSON`` does what ``cwl-userspace run`` does in a
+forked child. After ``pivot`` every path is resolved by the kernel inside the new root, so that
+no link in an image leads out; sources are reached through the old root, whose name nobody
+outside this process knows.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from cwl_userspace.kernel import syscalls as sys_
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+_LINK_LIMIT = 40
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_DEVICE_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+_QUIET = sys_.MS_NOSUID | sys_.MS_NODEV
+
+
+class OperationFailed(Exception):
+    """An operation failed: which, and why."""
+
+
+def execute(operations: Sequence[Sequence[Any]]) -> None:
+    """Do each operation in order; raise OperationFailed at the first that fails."""
+    for word, *arguments in operations:
+        try:
+            OPERATIONS[word](*arguments)
+        except OSError as error:
+            about = f": {error.filename}" if isinstance(error.filename, str) else ""
+            raise OperationFailed(f"{word}: {error.strerror}{about}") from None
+
+
+def user_namespace(uid: int, gid: int, flags: int) -> None:
+    """Enter new namespaces in which the caller appears as ``uid`` and ``gid``."""
+    outside_uid, outside_gid = os.geteuid(), os.getegid()
+    sys_.unshare(flags | sys_.CLONE_NEWUSER)
+    # Without this the kernel lets no unprivileged user write a group map (user_namespaces(7)).
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{uid} {outside_uid} 1")
+    _write("/proc/self/gid_map", f"{gid} {outside_gid} 1")
+
+
+def mount_namespace(flags: int) -> None:
+    """Enter the other namespaces; mounts of the host still arrive, none of ours goes out."""
+    sys_.unshare(flags | sys_.CLONE_NEWNS)
+    sys_.mount(None, "/", None, sys_.MS_REC | sys_.MS_SLAVE)
+
+
+def overlay(rootfs: str, stage: str) -> None:
+    """A private root over ``rootfs``, its writes in memory; ends in it as current directory.
+
+    All paths that go into the mount's options are relative: a comma or colon in them would
+    have a meaning there.
+    """
+    os.chdir(rootfs)
+    sys_.mount("tmpfs", stage, "tmpfs", _QUIET, "mode=0755")
+    os.mkdir(f"{stage}/lower")
+    sys_.mount(".", f"{stage}/lower", None, sys_.MS_BIND)
+    os.chdir(stage)
+    for name in ("upper", "work", "root"):
+        os.mkdir(name, 0o755)
+    mode = os.stat("lower").st_mode & 0o7777
+    os.chmod("upper", mode | 0o700)
+    options = "lowerdir=lower,upperdir=upper,workdir=work"
+    try:
+        sys_.mount("overlay", "root", "overlay", _QUIET, options + ",userxattr")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        sys_.mount("overlay", "root", "overlay", _QUIET, options)
+    os.chdir("root")
+
+
+def assemble(rootfs: str, stage: str, view: dict[str, Any]) -> None:
+    """A private root of directories in memory with the tree's parts bound read-only into it."""
+    os.chdir(rootfs)
+    sys_.mount("tmpfs", stage, "tmpfs", _QUIET, "mode=0755")
+    os.mkdir(f"{stage}/lower")
+    sys_.mount(".", f"{stage}/lower", None, sys_.MS_BIND)
+    os.chdir(stage)
+    os.mkdir("root", 0o755)
+    for path in view["directories"]:
+        os.makedirs(f"root{path}", exist_ok=True)
+    for path, target in view["links"]:
+        os.symlink(target, f"root{path}")
+    for path, source in view["binds"]:
+        inside = f"lower{source}"
+        if os.path.isdir(inside):
+            os.makedirs(f"root{path}", exist_ok=True)
+        else:
+            _touch(f"root{path}")
+        sys_.mount(inside, f"root{path}", None, sys_.MS_BIND)
+        _restrict(f"root{path}", read_only=True)
+    for path in view["writable"]:
+        os.chmod(f"root{path}", 0o1777)
+    os.chdir("root")
+    sys_.mount(".", ".", None, sys_.MS_BIND | sys_.MS_REC)
+    os.chdir(f"{stage}/root")
+
+
+def pivot(old: str) -> None:
+    """Make the current directory the root; the old root stays at ``/old`` until ``detach``."""
+    os.mkdir(old, 0o700)
+    sys_.pivot_root(".", old)
+    os.chdir("/")
+
+
+def detach(old: str) -> None:
+    """Let go of the old root: from here on there is no way back to the host."""
+    sys_.umount(f"/{old}", sys_.MNT_DETACH)
+    os.rmdir(f"/{old}")
+
+
+def bind(source: str, target: str, read_only: bool) -> None:
+    """Show a place of the host at ``target``; what is missing on the way there is made."""
+    if os.path.isdir(source):
+        _directory(target)
+    else:
+        _file(target)
+    sys_.mount(source, target, None, sys_.MS_BIND | sys_.MS_REC)
+    _restrict(target, read_only)
+
+
+def devices(old: str, shm_size: int, console: str) -> None:
+    """A minimal /dev: the devices that every program expects, no disk, terminals of its own."""
+    _real_directory("/dev")
+    flags = sys_.MS_NOSUID | sys_.MS_NOEXEC
+    sys_.mount("tmpfs", "/dev", "tmpfs", flags, "mode=0755,size=1m")
+    for name in _DEVICES:
+        _touch(f"/dev/{name}")
+        sys_.mount(f"/{old}/dev/{name}", f"/dev/{name}", None, sys_.MS_BIND)
+    for name, target in _DEVICE_LINKS:
+        os.symlink(target, f"/dev/{name}")
+    os.mkdir("/dev/shm")
+    sys_.mount("shm", "/dev/shm", "tmpfs", _QUIET, f"mode=1777,size={shm_size}")
+    os.mkdir("/dev/pts")
+    sys_.mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=620")
+    if console:
+        _touch("/dev/console")
+        sys_.mount(f"/{old}{console}", "/dev/console", None, sys_.MS_BIND)
+
+
+def process_files(old: str, fresh: bool) -> None:
+    """/proc of this process name space; the host's where the kernel allows no fresh one.
+
+    It does not where a part of the host's /proc is hidden, as in other containers
+    (mount_too_revealing in fs/namespace.c).
+    """
+    _real_directory("/proc")
+    flags = sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
+    if fresh:
+        sys_.mount("proc", "/proc", "proc", flags)
+    else:
+        sys_.mount(f"/{old}/proc", "/proc", None, sys_.MS_BIND | sys_.MS_REC)
+
+
+def private_directory(path: str) -> None:
+    """An empty directory in memory that everybody can write."""
+    _directory(path)
+    sys_.mount("tmpfs", path, "tmpfs", _QUIET, "mode=1777")
+
+
+def directory(path: str, mode: int) -> None:
+    """Make a directory if there is none."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        _directory(path)
+        os.chmod(path, mode)
+
+
+def private_file(path: str, text: str) -> None:
+    """A file of our own in the private root, in place of whatever the image has there."""
+    parent = os.path.dirname(path)
+    _directory(parent)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+        while data:
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)
+    os.chmod(path, 0o644)
+
+
+def read_only_root() -> None:
+    """No more writes to the root itself; what is mounted below it stays as it is."""
+    _set_attributes("/", sys_.MOUNT_ATTR_RDONLY, recursive=False)
+
+
+def set_hostname(name: str) -> None:
+    """Name this container's host."""
+    sys_.sethostname(os.fsencode(name)[:64])
+
+
+# How things are made inside the new root.
+
+
+def _restrict(target: str, read_only: bool) -> None:
+    attributes = sys_.MOUNT_ATTR_NOSUID | sys_.MOUNT_ATTR_NODEV
+    if read_only:
+        attributes |= sys_.MOUNT_ATTR_RDONLY
+    _set_attributes(target, attributes, recursive=True)
+
+
+def _set_attributes(target: str, attributes: int, recursive: bool) -> None:
+    """Add attributes to a mount; before Linux 5.12 by a remount that keeps those it has."""
+    try:
+        flags = sys_.AT_RECURSIVE if recursive else 0
+        sys_.mount_setattr(sys_.AT_FDCWD, target, flags, attributes, 0)
+        return
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+    for place in _mounts_below(target) if recursive else (target,):
+        # ST_* of statvfs(3) and MS_* of mount(2) have the same values for these four flags.
+        kept = os.statvfs(place).f_flag & (0xF | sys_.MS_NOATIME | sys_.MS_NODIRATIME)
+        flags = kept | attributes | sys_.MS_REMOUNT | sys_.MS_BIND
+        sys_.mount(None, place, None, flags)
+
+
+def _mounts_below(target: str) -> list[str]:
+    """The mount at a place and those below it, as this process sees them (proc(5), mountinfo)."""
+    real = os.path.realpath(target)
+    found = [real]
+    with open(_mountinfo(), encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            path = line.split(" ")[4]
+            for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n")):
+                path = path.replace(code, character)
+            path = path.replace("\\134", "\\")
+            if path.startswith(real.rstrip("/") + "/"):
+                found.append(path)
+    return found
+
+
+def _mountinfo() -> str:
+    """/proc may not be mounted in the new root yet; then the old root still has it."""
+    for name in ("/proc/self/mountinfo", *(f"/{n}/proc/self/mountinfo" for n in os.listdir("/"))):
+        if os.path.exists(name):
+            return name
+    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), "/proc/self/mountinfo")
+
+
+def _directory(path: str) -> None:
+    """Make a directory and its parents; a link on the way is followed, even one to nowhere."""
+    for _ in range(_LINK_LIMIT):
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path)
+        if parent != path:
+            _directory(parent)
+        try:
+            os.mkdir(path, 0o755)
+            return
+        except FileExistsError:
+            path = os.path.join(parent, _read_link(path))
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+
+def _file(path: str) -> None:
+    """Make an empty file to mount upon if there is nothing yet."""
+    for _ in range(_LINK_LIMIT):
+        if os.path.exists(path):
+            return
+        _directory(os.path.dirname(path))
+        try:
+            _touch(path)
+            return
+        except FileExistsError:
+            path = os.path.join(os.path.dirname(path), _read_link(path))
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+
+def _read_link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+
+
+def _touch(path: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    os.close(os.open(path, flags, 0o644))
+
+
+def _real_directory(path: str) -> None:
+    """A directory directly below the root that is no link: an image's link there is replaced."""
+    if os.path.islink(path) or (os.path.lexists(path) and not os.path.isdir(path)):
+        os.unlink(path)
+    if not os.path.isdir(path):
+        os.mkdir(path, 0o755)
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+OPERATIONS: dict[str, Callable[..., None]] = {
+    "user_namespace": user_namespace,
+    "mount_namespace": mount_namespace,
+    "overlay": overlay,
+    "assemble": assemble,
+    "pivot": pivot,
+    "bind": bind,
+    "devices": devices,
+    "process_files": process_files,
+    "private_directory": private_directory,
+    "directory": directory,
+    "private_file": private_file,
+    "detach": detach,
+    "read_only_root": read_only_root,
+    "hostname": set_hostname,
+    "loopback": sys_.loopback_up,
+    "no_new_privileges": sys_.set_no_new_privs,
+    "chdir": os.chdir,
+}

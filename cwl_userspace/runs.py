@@ -1,0 +1,83 @@
+"""The containers that are running now: a small file each, so that others can find and end them."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from cwl_userspace.errors import UserspaceError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+def register(state: str, identifier: str, facts: dict[str, Any]) -> None:
+    """Say that a container runs under this process. Where nothing can be written it goes unsaid."""
+    record = {
+        **facts,
+        "id": identifier,
+        "host": os.uname().nodename,
+        "pid": os.getpid(),
+        "start": start_time(os.getpid()),
+    }
+    path = _path(state, identifier)
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(record, file)
+    except OSError:
+        pass
+
+
+def unregister(state: str, identifier: str) -> None:
+    """The container has ended."""
+    try:
+        os.unlink(_path(state, identifier))
+    except OSError:
+        pass
+
+
+def running(state: str) -> Iterator[dict[str, Any]]:
+    """Every container of this user on this host; records of supervisors that died are removed."""
+    top = os.path.join(state, "runs")
+    try:
+        names = sorted(os.listdir(top))
+    except OSError:
+        return
+    for name in names:
+        try:
+            with open(os.path.join(top, name), "rb") as file:
+                record = json.loads(file.read())
+            here = record["host"] == os.uname().nodename
+            alive = start_time(record["pid"]) == record["start"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if here and not alive:
+            unregister(state, record["id"])
+        elif here:
+            yield record
+
+
+def find(state: str, text: str) -> dict[str, Any]:
+    """The running container of a name, an id or its beginning; raise UserspaceError if none."""
+    for record in running(state):
+        if record.get("name") == text or (len(text) >= 4 and record["id"].startswith(text)):
+            return record
+    error = UserspaceError(f"no running container {text!r}", "it may have ended already")
+    error.exit_code = 1
+    raise error
+
+
+def start_time(pid: int) -> str:
+    """When a process started, in ticks since boot: a process id may be used again."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return ""
+
+
+def _path(state: str, identifier: str) -> str:
+    return os.path.join(state, "runs", f"{identifier}.json")

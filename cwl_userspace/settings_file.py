@@ -1,0 +1,91 @@
+"""Read the YAML settings file; every complaint names the file, the line and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, NoReturn
+
+from cwl_userspace.errors import SettingsError
+
+_TOP = ("engine", "store", "on_unmet", "proot", "registries")
+_REGISTRY = ("mirrors", "insecure")
+
+
+def read(path: str) -> dict[str, Any]:
+    """The settings as plain values, checked; raise SettingsError for what has no meaning."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = YAML(typ="rt").load(file)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else path
+        problem = getattr(error, "problem", None) or "cannot be parsed"
+        raise SettingsError(f"{where}: not YAML: {problem}", "mend that line") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}", "expected a YAML file") from None
+    if document is None:
+        return {}
+    _check_mapping(path, 1, document, "the file", _TOP)
+    settings: dict[str, Any] = {}
+    for key in ("engine", "store", "on_unmet", "proot"):
+        if key in document:
+            settings[key] = _string(path, document, key)
+    settings["registries"] = _registries(path, document)
+    return settings
+
+
+def _registries(path: str, document: Any) -> dict[str, Any]:
+    table = document.get("registries")
+    if table is None:
+        return {}
+    line = _line(document, "registries")
+    _check_mapping(path, line, table, "registries", None)
+    found: dict[str, Any] = {}
+    for host in table:
+        entry = table[host] if table[host] is not None else {}
+        _check_mapping(path, _line(table, host), entry, f"the registry {host}", _REGISTRY)
+        mirrors = entry.get("mirrors", [])
+        insecure = entry.get("insecure", False)
+        if not isinstance(mirrors, list) or not all(isinstance(m, str) for m in mirrors):
+            _refuse(path, _line(entry, "mirrors"), "mirrors", mirrors, "a list of addresses")
+        for mirror in mirrors:
+            if not mirror.startswith(("http://", "https://", "oci:")):
+                expected = "http://HOST, https://HOST or oci:DIRECTORY"
+                _refuse(path, _line(entry, "mirrors"), "a mirror", mirror, expected)
+        if not isinstance(insecure, bool):
+            _refuse(path, _line(entry, "insecure"), "insecure", insecure, "true or false")
+        found[str(host)] = {"mirrors": [str(m) for m in mirrors], "insecure": insecure}
+    return found
+
+
+def _check_mapping(
+    path: str, line: int, value: Any, what: str, known: tuple[str, ...] | None
+) -> None:
+    if not isinstance(value, dict):
+        _refuse(path, line, what, value, "keys and values")
+    for key in value:
+        if known is not None and key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+            raise SettingsError(f"{path}:{_line(value, key)}: unknown key {str(key)!r}", hint)
+
+
+def _string(path: str, document: Any, key: str) -> str:
+    value = document[key]
+    if not isinstance(value, str):
+        _refuse(path, _line(document, key), key, value, "text")
+    return str(value)
+
+
+def _line(mapping: Any, key: Any) -> int:
+    try:
+        return int(mapping.lc.key(key)[0]) + 1
+    except (AttributeError, KeyError, TypeError):
+        return 1
+
+
+def _refuse(path: str, line: int, what: str, value: Any, expected: str) -> NoReturn:
+    raise SettingsError(f"{path}:{line}: {what} is {value!r:.80}", f"expected {expected}")

@@ -1,0 +1,191 @@
+"""The values that a run is made of: what was asked, what the image says, what an engine gets.
+
+Slotted classes, written out: dataclasses and typing would cost each run more than the container.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+class Mount:
+    """A bind mount: a real host path, its place in the container, and whether it can be written."""
+
+    __slots__ = ("read_only", "source", "target")
+
+    def __init__(self, source: str, target: str, read_only: bool = False) -> None:
+        self.source = source
+        self.target = target
+        self.read_only = read_only
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mount) and repr(self) == repr(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Mount({self.source!r}, {self.target!r}, read_only={self.read_only})"
+
+
+class ImageConfig:
+    """What an image says of how it is to be run (OCI image specification, config.md)."""
+
+    __slots__ = ("cmd", "entrypoint", "env", "user", "working_dir")
+
+    def __init__(
+        self,
+        env: Sequence[str] = (),
+        entrypoint: Sequence[str] = (),
+        cmd: Sequence[str] = (),
+        working_dir: str = "",
+        user: str = "",
+    ) -> None:
+        self.env = tuple(env)
+        self.entrypoint = tuple(entrypoint)
+        self.cmd = tuple(cmd)
+        self.working_dir = working_dir
+        self.user = user
+
+    @classmethod
+    def from_json(cls, config: Mapping[str, Any]) -> ImageConfig:
+        """Read the ``config`` object of an image configuration; odd values count as absent."""
+        return cls(
+            env=_strings(config.get("Env")),
+            entrypoint=_strings(config.get("Entrypoint")),
+            cmd=_strings(config.get("Cmd")),
+            working_dir=str(config.get("WorkingDir") or ""),
+            user=str(config.get("User") or ""),
+        )
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(str(item) for item in value) if isinstance(value, list) else ()
+
+
+class RunRequest:
+    """What the words of ``run`` ask for, not yet joined with what the image says.
+
+    ``entrypoint`` is None if not given and () if emptied; ``user`` is text as given to ``-u``;
+    ``environment`` holds pairs in order; ``shm_size`` and ``memory`` are bytes.
+    """
+
+    __slots__ = (
+        "add_hosts",
+        "argv",
+        "cpus",
+        "entrypoint",
+        "environment",
+        "hostname",
+        "memory",
+        "mounts",
+        "network_off",
+        "read_only",
+        "shm_size",
+        "tty",
+        "user",
+        "working_dir",
+    )
+
+    def __init__(
+        self,
+        argv: Sequence[str] = (),
+        mounts: Sequence[Mount] = (),
+        environment: Sequence[tuple[str, str]] = (),
+        working_dir: str = "",
+        user: str = "",
+        entrypoint: Sequence[str] | None = None,
+        network_off: bool = False,
+        read_only: bool = False,
+        add_hosts: Sequence[tuple[str, str]] = (),
+        hostname: str = "",
+        shm_size: int = 64 << 20,
+        memory: int = 0,
+        cpus: float = 0.0,
+        tty: bool = False,
+    ) -> None:
+        self.argv = tuple(argv)
+        self.mounts = tuple(mounts)
+        self.environment = tuple(environment)
+        self.working_dir = working_dir
+        self.user = user
+        self.entrypoint = None if entrypoint is None else tuple(entrypoint)
+        self.network_off = network_off
+        self.read_only = read_only
+        self.add_hosts = tuple(add_hosts)
+        self.hostname = hostname
+        self.shm_size = shm_size
+        self.memory = memory
+        self.cpus = cpus
+        self.tty = tty
+
+
+class Identity:
+    """Who the program is inside: numbers, and the name and home that go with them.
+
+    ``emulate_root`` is true where root was asked for by name or number.
+    """
+
+    __slots__ = ("emulate_root", "gid", "home", "name", "uid")
+
+    def __init__(self, uid: int, gid: int, name: str, home: str, emulate_root: bool) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.name = name
+        self.home = home
+        self.emulate_root = emulate_root
+
+
+class ContainerSpec:
+    """All that an engine needs to know: no default is left to it, and nothing is text to parse.
+
+    ``files`` are private copies to be seen at a place in the container: pairs of an absolute
+    path and its content.
+    """
+
+    __slots__ = (
+        "argv",
+        "environment",
+        "files",
+        "hostname",
+        "identity",
+        "mounts",
+        "network_off",
+        "read_only",
+        "rootfs",
+        "shm_size",
+        "tty",
+        "working_dir",
+    )
+
+    def __init__(
+        self,
+        rootfs: str,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        mounts: Sequence[Mount],
+        working_dir: str,
+        identity: Identity,
+        network_off: bool,
+        read_only: bool,
+        hostname: str,
+        files: Sequence[tuple[str, str]],
+        shm_size: int,
+        tty: bool,
+    ) -> None:
+        self.rootfs = rootfs
+        self.argv = tuple(argv)
+        self.environment = dict(environment)
+        self.mounts = tuple(mounts)
+        self.working_dir = working_dir
+        self.identity = identity
+        self.network_off = network_off
+        self.read_only = read_only
+        self.hostname = hostname
+        self.files = tuple(files)
+        self.shm_size = shm_size
+        self.tty = tty

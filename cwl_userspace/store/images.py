@@ -1,0 +1,233 @@
+"""The verb of the store: make sure that an image is here, from the first source that has it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from cwl_userspace.digest import Digest
+from cwl_userspace.errors import (
+    ContentMismatch,
+    ImageError,
+    ImageNotFound,
+    LayerError,
+    RegistryError,
+    UserspaceError,
+)
+from cwl_userspace.image import tar
+from cwl_userspace.image.layers import Tree
+from cwl_userspace.image.source import Source
+from cwl_userspace.image.stream import Checked, decompressed, in_thread
+from cwl_userspace.oci import Image, Layer, Platform, load_json
+from cwl_userspace.reference import ImageReference
+from cwl_userspace.store import records
+from cwl_userspace.store.records import Record
+from cwl_userspace.store.store import Store
+from cwl_userspace.store.workspace import lock, workspace
+
+Report = Callable[[str], None]
+
+
+def ensure(
+    reference: ImageReference,
+    sources: Sequence[Source],
+    store: Store,
+    platform: Platform,
+    report: Report,
+    refresh: bool = False,
+) -> Record:
+    """The image's record, fetched if the store lacks it or ``refresh`` is asked for.
+
+    Sources are tried in order. Raise ImageNotFound or the last source's error, with what each
+    of them said.
+    """
+    if not refresh and (found := _complete(store, reference)) is not None:
+        return found
+    store.prepare()
+    with lock(store, hashlib.sha256(str(reference).encode()).hexdigest()):
+        if not refresh and (found := _complete(store, reference)) is not None:
+            return found
+        errors: list[UserspaceError] = []
+        for source in sources:
+            try:
+                image = source.image(reference, platform)
+                return add(store, image, source, [reference], report)
+            except (ImageNotFound, RegistryError, ContentMismatch, LayerError) as error:
+                errors.append(error)
+        raise _joined(reference, errors)
+
+
+def _complete(store: Store, reference: ImageReference) -> Record | None:
+    try:
+        record = records.by_reference(store, reference)
+    except ImageNotFound:
+        return None
+    return record if store.has_tree(record.chain) else None
+
+
+def _joined(reference: ImageReference, errors: list[UserspaceError]) -> UserspaceError:
+    """One error for several sources: the last decides its kind, all say their reason."""
+    if len(errors) == 1:
+        return errors[0]
+    if not errors:
+        return ImageNotFound(f"nowhere to get {reference.familiar} from", "configure a registry")
+    reasons = "; ".join(str(error) for error in errors)
+    kind = type(errors[-1])
+    return kind(f"cannot get {reference.familiar} from any of {len(errors)} places: {reasons}")
+
+
+def add(
+    store: Store,
+    image: Image,
+    source: Source,
+    names: Sequence[ImageReference],
+    report: Report,
+    whiteouts: bool = True,
+) -> Record:
+    """Flatten an image into the store and file it under names; return its record.
+
+    Raise ContentMismatch, LayerError or StoreError; then nothing of it can be seen.
+    """
+    store.prepare()
+    config = load_json(image.config, "the image configuration")
+    if not isinstance(config, dict):
+        raise ImageError("the image configuration is not an object", "the image is damaged")
+    chain = chain_id([layer.diff_id for layer in image.layers if layer.diff_id])
+    unknown = any(layer.diff_id is None for layer in image.layers)
+    if unknown or not store.has_tree(chain):
+        diff_ids = _build(store, image, source, report, whiteouts)
+        chain = chain_id(diff_ids)
+        if unknown:
+            config = {
+                **config,
+                "rootfs": {"type": "layers", "diff_ids": [str(d) for d in diff_ids]},
+            }
+    return _file(store, image, config, chain, names, source.label)
+
+
+def chain_id(diff_ids: Sequence[Digest]) -> Digest:
+    """The ChainID of layers, lowest first (config.md, "Layer ChainID")."""
+    if not diff_ids:
+        return Digest(hashlib.sha256(b"").hexdigest())
+    chain = diff_ids[0]
+    for diff_id in diff_ids[1:]:
+        chain = Digest(hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest())
+    return chain
+
+
+def _build(
+    store: Store, image: Image, source: Source, report: Report, whiteouts: bool
+) -> list[Digest]:
+    """Flatten the layers into a private tree and publish it; the DiffIDs that were found."""
+    with workspace(store) as private:
+        rootfs = os.path.join(private, "rootfs")
+        os.mkdir(rootfs, 0o755)
+        tree = Tree(rootfs)
+        try:
+            diff_ids = _apply(tree, image, source, report, whiteouts)
+            tree.finish()
+        except OSError as error:
+            tree.close()
+            raise store.failure(error, "unpack a layer") from None
+        except BaseException:
+            tree.close()
+            raise
+        facts = {
+            "diff_ids": [str(diff_id) for diff_id in diff_ids],
+            "files": tree.files,
+            "bytes": tree.bytes,
+            "dropped_devices": tree.dropped_devices,
+            "dropped_setuid": tree.dropped_setuid,
+        }
+        chain = chain_id(diff_ids)
+        name = os.path.relpath(private, store.path)
+        store.write_file(f"{name}/tree.json", json.dumps(facts))
+        _flush(rootfs)
+        store.publish(private, f"trees/{chain.hex}")
+        return diff_ids
+
+
+def _apply(
+    tree: Tree, image: Image, source: Source, report: Report, whiteouts: bool
+) -> list[Digest]:
+    """Apply each layer while the next is already on its way."""
+    found = []
+    running: list[tuple[str, Checked, Iterator[bytes]]] = []
+    remaining = iter(image.layers)
+    for position in range(len(image.layers)):
+        while len(running) < 2 and (layer := next(remaining, None)) is not None:
+            running.append(_pipeline(source, layer))
+        what, plain, chunks = running.pop(0)
+        report(f"layer {position + 1} of {len(image.layers)}")
+        try:
+            tree.apply(tar.Bytes(chunks, what), whiteouts)
+        except BaseException:
+            for _, _, waiting in running:
+                waiting.close()  # type: ignore[attr-defined]
+            raise
+        found.append(plain.digest)
+    return found
+
+
+def _pipeline(source: Source, layer: Layer) -> tuple[str, Checked, Iterator[bytes]]:
+    """Fetch, verify, inflate and verify again, in two threads beside the one that writes files."""
+    blob = layer.blob
+    what = f"the layer {blob.digest or layer.diff_id or 'of ' + source.label}"
+    fetched = in_thread(Checked(source.layer(layer), blob.digest, blob.size, what))
+    plain = Checked(decompressed(fetched, what), layer.diff_id, None, f"{what}, unpacked,")
+    return what, plain, in_thread(plain)
+
+
+def _file(
+    store: Store,
+    image: Image,
+    config: dict[str, object],
+    chain: Digest,
+    names: Sequence[ImageReference],
+    origin: str,
+) -> Record:
+    """Write what is known of an image: first the bytes, then the record, then the names."""
+    raw = image.config
+    if config.get("rootfs") != load_json(raw, "the image configuration").get("rootfs"):
+        raw = json.dumps(config).encode()
+    identifier = Digest(hashlib.sha256(raw).hexdigest())
+    store.write_file(f"blobs/sha256/{identifier.hex}", raw)
+    if image.manifest_digest is not None:
+        store.write_file(f"blobs/sha256/{image.manifest_digest.hex}", image.manifest)
+    record = Record(
+        {
+            "id": str(identifier),
+            "chain": str(chain),
+            "manifest": str(image.manifest_digest or ""),
+            "size": _tree_size(store, chain),
+            "created": time.time(),
+            "config": config,
+        }
+    )
+    store.write_file(f"images/{identifier.hex}.json", record.to_json())
+    for reference in names:
+        name(store, reference, record, origin)
+    return record
+
+
+def name(store: Store, reference: ImageReference, record: Record, origin: str) -> None:
+    """File an image under a name; the name may have had another image before."""
+    key = records.key_of(reference)
+    entry = {"name": key, "image": str(record.id), "origin": origin, "time": time.time()}
+    store.write_file(f"names/{records.file_name(key)}", json.dumps(entry))
+
+
+def _tree_size(store: Store, chain: Digest) -> int:
+    path = os.path.join(os.path.dirname(store.tree(chain)), "tree.json")
+    with open(path, "rb") as file:
+        return int(json.loads(file.read())["bytes"])
+
+
+def _flush(path: str) -> None:
+    """Have the file system write what was built, so that a crash cannot publish empty files."""
+    from cwl_userspace.engines.syscalls import sync_filesystem
+
+    sync_filesystem(path)
