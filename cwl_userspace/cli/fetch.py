@@ -54,7 +54,7 @@ def sources(context: Context, reference: ImageReference) -> list[Source]:
     entry = registries.get(reference.registry)
     if entry is None and reference.registry == DOCKER_HUB:
         entry = registries.get("index.docker.io") or registries.get("registry-1.docker.io")
-    credentials = Credentials.load(context.environ)
+    credentials = Credentials.from_environment(context.environ)
     found: list[Source] = []
     for mirror in entry.mirrors if entry else ():
         if mirror.startswith("oci:"):

@@ -11,15 +11,43 @@ from cwl_userspace.spec import Mount
 # What Docker and podman allow after a second colon; all but "ro" have no meaning here.
 _OPTIONS = frozenset(
     (
-        "ro", "rw", "z", "Z", "delegated", "cached", "consistent", "nocopy", "rshared",
-        "rslave", "rprivate", "shared", "slave", "private", "U", "exec", "noexec", "suid",
-        "nosuid", "dev", "nodev", "bind", "rbind",
+        "ro",
+        "rw",
+        "z",
+        "Z",
+        "delegated",
+        "cached",
+        "consistent",
+        "nocopy",
+        "rshared",
+        "rslave",
+        "rprivate",
+        "shared",
+        "slave",
+        "private",
+        "U",
+        "exec",
+        "noexec",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "bind",
+        "rbind",
     )
 )
 _MOUNT_KEYS = frozenset(
     (
-        "type", "source", "src", "target", "destination", "dst", "readonly", "ro",
-        "bind-propagation", "consistency",
+        "type",
+        "source",
+        "src",
+        "target",
+        "destination",
+        "dst",
+        "readonly",
+        "ro",
+        "bind-propagation",
+        "consistency",
     )
 )
 

@@ -253,3 +253,12 @@ def loopback_up() -> None:
         _checked(libc().ioctl(control, ctypes.c_ulong(_SIOCSIFFLAGS), request), "lo")
     finally:
         os.close(control)
+
+
+def sync_filesystem(path: str) -> None:
+    """Have the file system that holds *path* write everything out (syncfs(2))."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _checked(libc().syncfs(ctypes.c_int(fd)), path)
+    finally:
+        os.close(fd)

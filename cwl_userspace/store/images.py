@@ -228,6 +228,6 @@ def _tree_size(store: Store, chain: Digest) -> int:
 
 def _flush(path: str) -> None:
     """Have the file system write what was built, so that a crash cannot publish empty files."""
-    from cwl_userspace.engines.syscalls import sync_filesystem
+    from cwl_userspace.kernel.syscalls import sync_filesystem
 
     sync_filesystem(path)

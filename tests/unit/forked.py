@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from cwl_userspace.engines import syscalls
+from cwl_userspace.kernel import syscalls
 
 Result = TypeVar("Result")
 

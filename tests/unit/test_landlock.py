@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from forked import NOBODY, in_child, reachable
 
-from cwl_userspace.engines import landlock
+from cwl_userspace.kernel import landlock
 
 pytestmark = [
     pytest.mark.skipif(landlock.abi() < 3, reason="no Landlock here, or an early one"),

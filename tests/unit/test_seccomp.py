@@ -12,7 +12,7 @@ import sys
 import pytest
 from forked import in_child
 
-from cwl_userspace.engines import seccomp, syscalls
+from cwl_userspace.kernel import seccomp, syscalls
 
 MACHINES = ("x86_64", "aarch64")
 AUDIT = {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7, "arm": 0x40000028}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from forked import in_child, reachable
 
-from cwl_userspace.engines import syscalls
+from cwl_userspace.kernel import syscalls
 
 USER_NAMESPACE = syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS
 

@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 
-from cwl_userspace.engines import syscalls
+from cwl_userspace.kernel import syscalls
 
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1

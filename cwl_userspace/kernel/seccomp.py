@@ -11,7 +11,7 @@ import errno
 import os
 import struct
 
-from cwl_userspace.engines import syscalls
+from cwl_userspace.kernel import syscalls
 
 ALLOW = 0x7FFF0000
 USER_NOTIF = 0x7FC00000
