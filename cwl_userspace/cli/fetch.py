@@ -46,7 +46,7 @@ def fetch(
 
 def sources(context: Context, reference: ImageReference) -> list[Source]:
     """Where an image may be: the registry's mirrors in order, then the registry itself."""
-    from cwl_userspace.image.auth import Credentials
+    from cwl_userspace.image.credentials import Credentials
     from cwl_userspace.image.layout import Layout
     from cwl_userspace.image.registry import Registry
 

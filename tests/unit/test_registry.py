@@ -252,6 +252,18 @@ def test_an_endpoint_that_is_no_base_url_is_refused(endpoint: str) -> None:
         Registry("docker.io", endpoint=endpoint)
 
 
+@pytest.mark.parametrize("host", ["a.example:99999", "a b", "", "me@a.example"])
+def test_a_host_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(SettingsError, match="is not a registry"):
+        Registry(host)
+
+
+def test_a_host_that_dns_cannot_have_is_one_sentence() -> None:
+    host = "a" * 70 + ".example"
+    with pytest.raises(RegistryError, match="not an address that can be asked"):
+        Registry(host).image(ImageReference.parse(f"{host}/x"), AMD64)
+
+
 def test_the_label_can_be_chosen_and_is_the_host_otherwise(fake: FakeRegistry) -> None:
     assert Registry("docker.io").label == "docker.io"
     assert Registry(fake.authority, label="our registry").label == "our registry"
