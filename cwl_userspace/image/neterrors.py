@@ -138,4 +138,5 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(found))
         yield found
-        waiting += [*found.args, getattr(found, "reason", None), found.__cause__, found.__context__]
+        context = None if found.__suppress_context__ else found.__context__
+        waiting += [*found.args, getattr(found, "reason", None), found.__cause__, context]
