@@ -59,6 +59,10 @@ class Platform:
         same = (mine.os, mine.architecture) == (theirs.os, theirs.architecture)
         return same and (not mine.variant or not theirs.variant or mine.variant == theirs.variant)
 
+    def same(self, offered: Platform) -> bool:
+        """True if the variant is the same, too."""
+        return self._full() == offered._full()
+
     def _full(self) -> Platform:
         if self.architecture == "arm64" and not self.variant:
             return Platform(self.os, self.architecture, "v8")
@@ -174,7 +178,8 @@ def choose(index: Index, wanted: Platform, what: str) -> Descriptor:
     offered = [entry for entry in index.manifests if not _is_attestation(entry)]
     exact = [e for e in offered if e.platform and wanted.accepts(e.platform)]
     if exact:
-        return exact[0]
+        # An entry for amd64/v3 runs on some amd64 only: the one without a variant comes first.
+        return min(exact, key=lambda e: e.platform is None or not wanted.same(e.platform))
     unmarked = [entry for entry in offered if entry.platform is None]
     if len(unmarked) == 1 and len(offered) == 1:
         return unmarked[0]

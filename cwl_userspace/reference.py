@@ -12,7 +12,8 @@ DOCKER_HUB = "docker.io"
 _DOCKER_HUB_ALIASES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _TAG = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ_.-")
-_HOST = _TAG - {"_"}
+_HOST = _TAG - set("_.")
+_IPV6 = frozenset("0123456789abcdefABCDEF:")
 
 
 class ImageReference:
@@ -56,12 +57,12 @@ class ImageReference:
     @property
     def familiar(self) -> str:
         """The short form that Docker prints: ``debian:latest``."""
-        name = self.name
-        for prefix in (f"{DOCKER_HUB}/library/", f"{DOCKER_HUB}/"):
-            if name.startswith(prefix):
-                name = name[len(prefix) :]
-                break
-        return name + self._suffix()
+        full = (self.registry, self.repository)
+        for short in (self.repository.removeprefix("library/"), self.repository):
+            # Not every name can be cut: docker.io/library/a/b and docker.io/localhost/a cannot.
+            if _split_registry(short) == full:
+                return short + self._suffix()
+        return self.name + self._suffix()
 
     def _suffix(self) -> str:
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
@@ -111,14 +112,20 @@ def _split_registry(name: str) -> tuple[str, str]:
 def _check_registry(text: str, registry: str) -> None:
     host, colon, port = registry.partition(":")
     if registry.startswith("["):
-        host, colon, port = registry[1:].partition("]")
-        host, colon, port = host.replace(":", ""), port[:1], port[1:]
-    good_host = bool(host) and _HOST.issuperset(host) and host[0] not in "-." and host[-1] != "-"
+        host, _, rest = registry[1:].partition("]")
+        colon, port = rest[:1], rest[1:]
+        good_host = bool(host) and _IPV6.issuperset(host) and colon in ("", ":")
+    else:
+        good_host = all(map(_is_host_component, host.split(".")))
     if not good_host or (colon and not (port.isascii() and port.isdigit())):
         raise InvalidReference(
             f"invalid image name {text!r}: {registry!r} is not a registry",
             "expected a host name with an optional port",
         )
+
+
+def _is_host_component(part: str) -> bool:
+    return bool(part) and _HOST.issuperset(part) and part[0] != "-" and part[-1] != "-"
 
 
 def _check_repository(text: str, repository: str) -> None:

@@ -12,47 +12,11 @@ import struct
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-FOR_EVER = 1 << 30
-
-
-@dataclass
-class Faults:
-    """What goes wrong; the counters count down to 0."""
-
-    # "" (none), "basic", "bearer", "deny" (401 whatever is sent), or a WWW-Authenticate header.
-    auth: str = ""
-    login: tuple[str, str] | None = None  # without it the token server serves anybody
-    identity_token: str = ""  # accepted by POST
-    oauth: bool = True  # False: 404 for POST
-    realm: str = ""  # another token server than ours
-    token_reply: dict[str, Any] | None = None  # what it says instead of a token
-    token_uses: int = FOR_EVER  # how many requests a token is good for
-    narrow_tokens: int = 0  # how many tokens are answered with insufficient_scope
-    fail: int = 0  # how many requests fail with `status`
-    status: int = 503
-    retry_after: str = ""
-    message: str = "one at a time please"
-    body_fail: int = FOR_EVER  # how many blob bodies the faults below hit
-    reset_at: int | None = None  # TCP reset after so many bytes of a blob's body
-    end_at: int | None = None  # orderly end there
-    ranges: bool = True
-    wrong_range: bool = False  # 206 with another first byte than asked for
-    corrupt: bool = False
-    append: bytes = b""  # the blob is longer than the manifest says
-    length_delta: int = 0  # stated Content-Length less the true one
-    framing: str = "length"  # or "chunked" or "none"
-    encoding_label: str = ""  # a Content-Encoding that is not true
-    redirect: str = ""  # where blobs are, a base URL
-    redirect_manifests: str = ""
-    redirects: dict[str, str] = field(default_factory=dict)  # of single paths
-    stall: float = 0.0  # seconds of silence before each blob's body
-    content_type: str = ""  # of manifests
-    missing: set[str] = field(default_factory=set)
+from tests.fake_faults import Faults
 
 
 class Recorded(NamedTuple):
@@ -113,7 +77,6 @@ class Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def hang_up(self) -> None:
-        """Close the connections that clients keep for later."""
         for connection in self.connections:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
@@ -137,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         return good
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep the test's stderr clean."""
+        """Say nothing on stderr."""
 
     def do_GET(self) -> None:
         self._record("")
@@ -237,10 +200,19 @@ class _Handler(BaseHTTPRequestHandler):
         found = self.registry.manifests.get((name, selector))
         if found is None or selector in faults.missing:
             return self._error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+        if faults.endless:
+            return self._endless()
         kind, raw = found
         # The digest header is a lie on purpose: nobody may trust it.
         headers = {"Docker-Content-Digest": selector if ":" in selector else sha256(b"")}
         return self._answer(200, raw, {"Content-Type": faults.content_type or kind, **headers})
+
+    def _endless(self) -> None:
+        self.close_connection = True
+        self._head(200, {})
+        while self.registry.faults.endless:
+            self.wfile.write(b" " * (1 << 20))
+            self.registry.faults.endless -= 1
 
     def _blob(self, digest: str) -> None:
         faults = self.registry.faults

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import zstandard
 
-from tests.fake_http import FOR_EVER, Recorded, State, basic, sha256
+from tests.fake_faults import FOR_EVER
+from tests.fake_http import Recorded, State, basic, sha256
 
 __all__ = ["FOR_EVER", "INDEX", "FakeRegistry", "basic", "descriptor", "sha256"]
 

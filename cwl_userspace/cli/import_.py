@@ -42,9 +42,9 @@ def command(context: Context, argv: Sequence[str]) -> int:
 
 def _chunks(place: str) -> Iterator[bytes]:
     if place.startswith(("http://", "https://")):
-        from cwl_userspace.image.transport import download
+        from cwl_userspace.image.download import from_url
 
-        return download(place)
+        return from_url(place)
     try:
         file = os.dup(0) if place == "-" else os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import requests
 
 from cwl_userspace.errors import AuthenticationError, RegistryError
-from cwl_userspace.image.addresses import host_of, is_loopback, is_plain_url, reach_of, resolved
+from cwl_userspace.image.addresses import host_of, is_loopback, is_plain_url, reach_of
 from cwl_userspace.image.credentials import Credentials, Login
 from cwl_userspace.image.neterrors import printable
 from cwl_userspace.image.transport import (
@@ -141,7 +141,7 @@ class Authenticator:
     def _token(
         self, repository: str, url: str, parameters: Mapping[str, str], login: Login | None
     ) -> str:
-        realm = resolved(url, parameters.get("realm", ""))
+        realm = parameters.get("realm", "")
         self._check_realm(realm, url)
         query = {"scope": parameters.get("scope") or f"repository:{repository}:pull"}
         if parameters.get("service"):
@@ -189,7 +189,7 @@ class Authenticator:
     def _check_realm(self, realm: str, url: str) -> None:
         """A password goes to the realm, so the registry may not name any address it likes."""
         problem = ""
-        same_host = host_of(realm) == host_of(url)
+        same_host = is_plain_url(realm) and host_of(realm) == host_of(url)
         if not is_plain_url(realm):
             problem = "which is not an https address"
         elif realm.startswith("http:") and url.startswith("https:"):

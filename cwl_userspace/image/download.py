@@ -1,4 +1,7 @@
-"""One blob from its first byte to its last, however often the connection breaks."""
+"""One blob from its first byte to its last, however often the connection breaks.
+
+Imports requests.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from contextlib import closing
 
 import requests
 
-from cwl_userspace.errors import ContentMismatch, RegistryError
-from cwl_userspace.image.neterrors import Interrupted
-from cwl_userspace.image.transport import ATTEMPTS, Sleep, backoff, body
+from cwl_userspace.errors import ContentMismatch, ImageNotFound, RegistryError, UsageError
+from cwl_userspace.image.addresses import authority_of, is_plain_url
+from cwl_userspace.image.neterrors import Interrupted, printable
+from cwl_userspace.image.transport import ATTEMPTS, Request, Sleep, Transport, backoff, body
 
 _CHUNK = 512 << 10
 _SMALLEST_CHUNK = 4 << 10
@@ -55,6 +59,20 @@ def download(open_at: OpenAt, size: int, what: str, label: str, sleep: Sleep) ->
         # What a read had gathered when the connection broke is lost: gather less.
         mark, chunk = had, max(_SMALLEST_CHUNK, chunk // 8)
         sleep(backoff(attempt))
+
+
+def from_url(url: str) -> Generator[bytes, None, None]:
+    """The bytes behind a URL that a person gave; there is no digest, so no resuming either."""
+    if not is_plain_url(url):
+        raise UsageError(f"{url!r} is not an address that can be asked", "expected http or https")
+    transport = Transport(authority_of(url), url)
+    response = transport.send(Request(url, {}))
+    if response.status_code != requests.codes.ok:
+        said = f"{response.status_code} {printable(response.reason)}"
+        response.close()
+        kind = ImageNotFound if response.status_code == 404 else RegistryError
+        raise kind(f"{url} answers {said}", "check the address")
+    yield from body(response, transport.label, _CHUNK)
 
 
 def _first_byte(response: requests.Response) -> int | None:

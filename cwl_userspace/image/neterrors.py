@@ -7,9 +7,12 @@ import ssl
 from collections.abc import Iterator
 
 import requests
+from urllib3.exceptions import LocationParseError
 
 from cwl_userspace.errors import RegistryError
 
+# A host name that DNS cannot have is a ValueError: UnicodeError, or requests' InvalidURL.
+_NO_ADDRESS = (ValueError, LocationParseError)
 # OpenSSL's verify codes, x509_vfy.h.
 _EXPIRED = (9, 10)
 _WRONG_HOST = (62, 64)
@@ -53,8 +56,8 @@ def explain(error: Exception, where: str, url: str) -> RegistryError:
             f"{where} cannot be reached: {_reason(error)}",
             "check the network, HTTPS_PROXY and NO_PROXY, or set a mirror",
         )
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-        return RegistryError(f"{url!r:.200} is not an address that can be asked", "see its host")
+    if isinstance(error, _NO_ADDRESS):
+        return RegistryError(f"{url!r:.200} is not an address that can be asked", "check its host")
     return Interrupted(f"the connection to {where} broke: {_reason(error)}", "try again")
 
 
@@ -135,4 +138,5 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(found))
         yield found
-        waiting += [*found.args, getattr(found, "reason", None), found.__cause__, found.__context__]
+        context = None if found.__suppress_context__ else found.__context__
+        waiting += [*found.args, getattr(found, "reason", None), found.__cause__, context]

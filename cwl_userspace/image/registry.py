@@ -210,7 +210,10 @@ class Registry:
 
 def _base_url(host: str, endpoint: str | None) -> str:
     if endpoint is None:
-        return f"https://{_HUB_HOST if host == DOCKER_HUB else host}/v2"
+        base = f"https://{_HUB_HOST if host == DOCKER_HUB else host}"
+        if not is_plain_url(base):
+            raise SettingsError(f"{host!r} is not a registry", "expected a host name or host:port")
+        return f"{base}/v2"
     base = endpoint.rstrip("/")
     if not is_plain_url(base) or "?" in base or "#" in base:
         raise SettingsError(

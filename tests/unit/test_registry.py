@@ -13,13 +13,10 @@ from cwl_userspace.errors import (
     ImageError,
     ImageNotFound,
     RegistryError,
-    SettingsError,
 )
-from cwl_userspace.image.registry import Registry
 from cwl_userspace.oci import DOCUMENT_LIMIT, DOCUMENT_TYPES, Platform
-from cwl_userspace.reference import ImageReference
 from tests.fake_registry import INDEX, OCI, FakeRegistry, descriptor, sha256
-from tests.pulling import AMD64, Client
+from tests.pulling import Client
 
 
 @pytest.mark.parametrize("compression", ["", "gzip", "zstd"])
@@ -181,9 +178,11 @@ def test_an_artifact_that_is_no_image_is_refused_by_type(fake: FakeRegistry) -> 
 
 
 def test_a_manifest_without_end_is_not_read_to_its_end(fake: FakeRegistry) -> None:
-    fake.manifest("tool", "1", b" " * (DOCUMENT_LIMIT + (8 << 20)))
+    fake.add("tool", "1")
+    fake.faults.endless = 100
     with pytest.raises(ImageError, match=f"at most {DOCUMENT_LIMIT}"):
         Client(fake).image()
+    assert fake.faults.endless > 50
 
 
 def test_a_configuration_that_is_said_to_be_huge_is_not_asked_for(fake: FakeRegistry) -> None:
@@ -217,44 +216,6 @@ def test_a_digest_that_is_a_path_is_refused_before_it_is_asked_for(fake: FakeReg
     with pytest.raises(ContentMismatch):
         Client(fake).image()
     assert len(fake.requests) == 1
-
-
-def test_a_mirror_of_the_hub_is_asked_for_the_full_repository(fake: FakeRegistry) -> None:
-    added = fake.add("library/debian", "latest")
-    mirror = Registry("docker.io", endpoint=f"{fake.url}/")
-    image = mirror.image(ImageReference.parse("debian"), AMD64)
-    assert b"".join(mirror.layer(image.layers[0])) == added.blobs[0]
-    assert fake.requests[0].path == "/v2/library/debian/manifests/latest"
-    assert mirror.label == f"{fake.url}/"
-
-
-@pytest.mark.parametrize(
-    ("prefix", "asked"),
-    [
-        ("/prefix", "/prefix/v2/library/debian/manifests/latest"),
-        ("/v2/hub-proxy", "/v2/hub-proxy/library/debian/manifests/latest"),
-    ],
-)
-def test_a_mirror_may_have_a_path(fake: FakeRegistry, prefix: str, asked: str) -> None:
-    mirror = Registry("docker.io", endpoint=fake.url + prefix)
-    with pytest.raises(ImageNotFound):
-        mirror.image(ImageReference.parse("debian"), AMD64)
-    assert [request.path for request in fake.requests] == [asked]
-
-
-@pytest.mark.parametrize(
-    "endpoint",
-    ["mirror.example", "ftp://mirror.example", "https://", "https://user:word@mirror.example",
-     "https://mirror.example?x=1", "https://mirror.example:port"],
-)  # fmt: skip
-def test_an_endpoint_that_is_no_base_url_is_refused(endpoint: str) -> None:
-    with pytest.raises(SettingsError, match="not the address of a mirror"):
-        Registry("docker.io", endpoint=endpoint)
-
-
-def test_the_label_can_be_chosen_and_is_the_host_otherwise(fake: FakeRegistry) -> None:
-    assert Registry("docker.io").label == "docker.io"
-    assert Registry(fake.authority, label="our registry").label == "our registry"
 
 
 def test_a_registry_that_nobody_serves_is_one_sentence_at_once(fake: FakeRegistry) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cwl_userspace.errors import RegistryError, SettingsError
+from cwl_userspace.errors import ImageNotFound, RegistryError, SettingsError
 from cwl_userspace.image.neterrors import NotTls
 from cwl_userspace.image.registry import Registry
 from cwl_userspace.image.transport import Request, Transport, proxies_from_environment
@@ -114,6 +117,26 @@ def test_plain_http_is_spoken_to_a_loopback_host_that_speaks_no_tls(fake: FakeRe
     added = fake.add("tool", "1")
     for host in (fake.authority, f"localhost:{fake.port}"):
         assert pull(fake, host=host) == list(added.blobs)
+
+
+def test_a_plain_server_that_hangs_up_on_tls_is_asked_in_plain_http_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_hang_up_on_tls, args=(server,), daemon=True)
+        thread.start()
+        pauses: list[float] = []
+        registry = Registry(f"127.0.0.1:{server.getsockname()[1]}", sleep=pauses.append)
+        with pytest.raises(ImageNotFound):
+            registry.image(ImageReference.parse("tool"), AMD64)
+        assert pauses == []
+
+
+def _hang_up_on_tls(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                if connection.recv(65536).startswith(b"GET "):
+                    connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
 
 def test_plain_http_is_found_out_once(fake: FakeRegistry) -> None:
