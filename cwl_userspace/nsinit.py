@@ -366,3 +366,23 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "untranslated_paths": untranslated_paths,
     "no_network": no_network,
 }
+
+
+def main() -> int:
+    """``python -m cwl_userspace.nsinit LAUNCH``: run a launch that is given as JSON."""
+    import json
+    import sys
+
+    from cwl_userspace import process
+    from cwl_userspace.engines.base import Launch
+    from cwl_userspace.errors import UserspaceError
+
+    try:
+        return process.run(Launch(**json.loads(sys.argv[1])), die_with_parent=False)
+    except UserspaceError as error:
+        os.write(2, f"cwl-userspace: {error}\n".encode("utf-8", "surrogateescape"))
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

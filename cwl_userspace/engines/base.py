@@ -99,5 +99,8 @@ if TYPE_CHECKING:
         def promises(self) -> Mapping[str, str]:
             """For each promise of PROMISES an empty text if it is kept, else the reason."""
 
+        def notes(self) -> list[str]:
+            """What to know of a promise that is kept in another way than elsewhere."""
+
         def launch(self, spec: ContainerSpec, private: str) -> Launch:
             """How to start the container; ``private`` is a directory for this run alone."""

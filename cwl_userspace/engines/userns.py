@@ -42,6 +42,14 @@ class Userns:
             kept["private pids"] = "the kernel allows no fresh /proc here, so the host's is shown"
         return kept
 
+    def notes(self) -> list[str]:
+        """What is done in the second best way here."""
+        notes = []
+        if not self._facts["overlay"]:
+            reason = self._facts.get("overlay_reason") or "the kernel has none for users"
+            notes.append(f"no overlay here ({reason}): the root is of read-only binds")
+        return notes
+
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The operations that make this container; ``private`` only lends a random name."""
         old = f".old-{os.path.basename(private)}"
