@@ -22,6 +22,7 @@ from cwl_userspace.errors import UserspaceError
 from cwl_userspace.image.layout import Layout
 from cwl_userspace.kernel import landlock, seccomp
 from cwl_userspace.reference import DOCKER_HUB
+from cwl_userspace.settings import RegistrySettings
 from cwl_userspace.store import records
 
 OPTIONS = (
@@ -42,7 +43,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     words = parse("doctor", OPTIONS, argv)
     if words.flag("help"):
         return show("doctor", "[--json]", OPTIONS)
-    report = {
+    report: dict[str, Any] = {
         "version": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "kernel": _kernel(),
@@ -166,11 +167,10 @@ def _locks(path: str) -> str:
 
 def _registries(context: Context) -> list[dict[str, str]]:
     found = []
-    for host, entry in (context.settings.registries or {DOCKER_HUB: None}).items():
-        for mirror in entry.mirrors if entry else ():
+    for host, entry in (context.settings.registries or {DOCKER_HUB: RegistrySettings()}).items():
+        for mirror in entry.mirrors:
             found.append({"name": f"{host} by {mirror}", "problem": _mirror_problem(host, mirror)})
-        insecure = entry.insecure if entry else False
-        found.append({"name": host, "problem": _registry_problem(host, None, insecure)})
+        found.append({"name": host, "problem": _registry_problem(host, None, entry.insecure)})
     return found
 
 

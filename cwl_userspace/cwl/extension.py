@@ -25,7 +25,7 @@ from cwltool.errors import WorkflowException
 from cwltool.job import JobBase
 from cwltool.loghandler import _logger
 from cwltool.process import Process
-from cwltool.utils import CWLObjectType, OutputCallbackType
+from cwltool.utils import OutputCallbackType
 from ruamel.yaml.comments import CommentedMap
 
 from cwl_userspace.engines.base import NETWORK_OFF, READ_ONLY_BINDS, READ_ONLY_ROOT, Engine
@@ -46,7 +46,7 @@ class UserspaceCommandLineTool(CommandLineTool):
 
     def job(
         self,
-        job_order: CWLObjectType,
+        job_order: Any,
         output_callbacks: OutputCallbackType,
         runtimeContext: RuntimeContext,
     ) -> Generator[Any, None, None]:

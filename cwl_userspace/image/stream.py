@@ -15,7 +15,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ContentMismatch, LayerError
@@ -224,7 +224,7 @@ def _unzstd(stream: Iterator[bytes], what: str) -> Iterator[bytes]:
 
     ended = Reader()
     decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
-    with decompressor.stream_reader(ended, read_across_frames=True) as reader:
+    with decompressor.stream_reader(cast(IO[bytes], ended), read_across_frames=True) as reader:
         while piece := reader.read(_PIECE):
             yield piece
 
