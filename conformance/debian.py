@@ -45,7 +45,7 @@ def architecture() -> str:
 
 def build_entries(packages: Sequence[str], progress: Progress) -> Iterator[Entry]:
     """A minimal Debian system with these packages, as the entries of its layer."""
-    started = time.time()
+    started = int(time.time())
     include = [f"--include={','.join(packages)}"] if packages else []
     # A target of "-" is a tar on stdout.
     words = [*_mmdebstrap("minbase"), *include, *_SMALLER, suite(), "-", *apt_sources()]

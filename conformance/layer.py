@@ -61,7 +61,7 @@ def write_layer(layout: Layout, entries: Iterable[Entry]) -> Layer:
     return Layer(blob.blob, diff_id)
 
 
-def from_tar(stream: IO[bytes], started: float) -> Iterator[Entry]:
+def from_tar(stream: IO[bytes], started: int) -> Iterator[Entry]:
     """The entries of a root file system's tar, in its order, without what is this host's.
 
     Only times since `started` are replaced: those of a package's files are the same on every
