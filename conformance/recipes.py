@@ -74,5 +74,7 @@ RECIPES = (
         "docker.io/cwluserspace/khmer:1",
         layers=(_debian("khmer", "gnuplot-nox"),),
         cmd=("bash",),
+        # Debian keeps khmer's scripts out of /usr/bin.
+        env={"PATH": f"{_SYSTEM_PATH}:/usr/lib/khmer/bin"},
     ),
 )
