@@ -18,7 +18,7 @@ from conformance import suite
 from conformance.loopback import redirected, serving
 from conformance.problem import Problem
 from conformance.programs import require_programs
-from conformance.report import Verdict, describe, judge
+from conformance.report import Ran, Verdict, describe, judge, publish
 
 # Each door is a CWL runner and the words that lead it to us.
 DOORS = {
@@ -88,8 +88,6 @@ def _run(options: argparse.Namespace) -> tuple[Verdict, float, dict[str, str]]:
     require_programs("node")
     output: Path = options.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
-    results = output / "results.xml"
-    results.unlink(missing_ok=True)
     tests = suite.choose(suite.load(options.suite), options.only)
     with contextlib.ExitStack() as stack:
         replaced = _stand_ins(options, tests, output, stack)
@@ -97,11 +95,11 @@ def _run(options: argparse.Namespace) -> tuple[Verdict, float, dict[str, str]]:
         suite.write([*{**tests, **replaced}.values()], selected)
         environment = _environment(options, output, stack.enter_context(_scratch()))
         started = time.monotonic()
-        _cwltest(options, command, selected, results, environment)
+        ran = _cwltest(options, command, selected, environment)
         seconds = time.monotonic() - started
-    if options.junit and results.exists():
-        shutil.copyfile(results, options.junit)
-    return judge(results, tests), seconds, {name: name + STAND_IN for name in replaced}
+    verdict = judge(ran, tests)
+    publish(ran, verdict, options.junit or ran.junit)
+    return verdict, seconds, {name: name + STAND_IN for name in replaced}
 
 
 def _door(name: str) -> list[str]:
@@ -163,10 +161,11 @@ def _cwltest(
     options: argparse.Namespace,
     command: Sequence[str],
     selected: Path,
-    results: Path,
     environment: dict[str, str],
-) -> None:
+) -> Ran:
     runner, *words = command
+    results = selected.with_name("results.xml")
+    results.unlink(missing_ok=True)
     words = [
         *(sys.executable, "-m", "cwltest.main"),
         *("--test", str(selected)),
@@ -197,6 +196,7 @@ def _cwltest(
         raise Problem(
             f"cwltest ended with status {process.returncode} before its report", f"see '{log}'"
         )
+    return Ran(process.returncode, results, log.read_text())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -88,7 +88,7 @@ def _imported(value: Any, path: Path) -> tuple[Any, Path]:
     return value, path
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(path: Path) -> Any:
     try:
         return YAML(typ="safe").load(path)
