@@ -20,8 +20,8 @@ requirements:
           set logscale y
           set style fill solid
           set boxwidth 0.8
-          # The header, and abundance 0, have no place on a logarithmic axis.
-          plot ARG1 using (\$1 > 0 ? \$1 : NaN):2 every ::1 with boxes
+          # Without the header, and without abundance 0, which is always the first.
+          plot ARG1 every ::2 using 1:2 with boxes
 
 # -c passes what follows the script to it, as ARG1.
 baseCommand: [gnuplot, -c, plot.gp]
