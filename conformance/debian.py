@@ -32,9 +32,8 @@ _SMALLER = (
 
 def require_mmdebstrap() -> None:
     """To be called once before the rest of this module, which may run in several threads."""
-    require_programs("dpkg", "mmdebstrap")
-    if not _is_capable_root():
-        require_programs("fakechroot", "fakeroot")
+    as_user = [] if _is_capable_root() else ["fakechroot", "fakeroot"]
+    require_programs("dpkg", "mmdebstrap", *as_user)
 
 
 def architecture() -> str:

@@ -47,8 +47,13 @@ class Screen:
 
     def line(self, text: str) -> None:
         with self._lock:
-            sys.stderr.write(f"\r\x1b[K{text}\n" if self._live else f"{text}\n")
+            self.clear()
+            sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._live:
+            sys.stderr.write("\r\x1b[K")
 
 
 def build(recipe: Recipe, layout: Layout, screen: Screen) -> None:
@@ -123,17 +128,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             if recipe not in missing:
                 screen.line(f"{recipe.name}: already there")
         if missing:
+            require_mmdebstrap()
             layout.create()
             _build_all(missing, layout, screen)
     except Problem as problem:
-        screen.line("")
+        screen.clear()
         problem.report("conformance.images")
+        return 1
+    except OSError as error:
+        screen.clear()
+        about = f"'{error.filename or layout.root}': {error.strerror}"
+        Problem(about, "is there room, and may you write there?").report("conformance.images")
         return 1
     return 0
 
 
 def _build_all(recipes: Sequence[Recipe], layout: Layout, screen: Screen) -> None:
-    require_mmdebstrap()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         # The list ends with what takes longest; list() lets the first failure out.
         list(pool.map(lambda one: build(one, layout, screen), reversed(recipes)))
