@@ -140,6 +140,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         about = f"'{error.filename or layout.root}': {error.strerror}"
         Problem(about, "is there room, and may you write there?").report("conformance.images")
         return 1
+    except KeyboardInterrupt:
+        # The terminal has told mmdebstrap too, which cleans up after itself.
+        screen.clear()
+        return 130
     return 0
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 REF_NAME = "org.opencontainers.image.ref.name"
+
+# A writer that has been silent for so long was killed.
+_ABANDONED = 24 * 3600
 
 
 class Blob(NamedTuple):
@@ -68,6 +72,10 @@ class Layout:
             ) from error
         if not (self.root / "oci-layout").exists():
             self._replace("oci-layout", {"imageLayoutVersion": "1.0.0"})
+        for partial in self.root.glob(".partial-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - partial.stat().st_mtime > _ABANDONED:
+                    partial.unlink()
 
     def find(self, name: str) -> str | None:
         """The digest of the manifest that bears this name, if its blob is here too."""
