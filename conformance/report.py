@@ -16,7 +16,8 @@ _LOGGED = re.compile(r"^Test (\d+) (failed|timed out|interrupted)", re.MULTILINE
 # How cwltool tells of Docker's own exit codes: the container could not be run.
 _NO_CONTAINER = re.compile(r"exited with status: 12[567]\b")
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# XML has no escape characters, so only the rest of a colour is left.
+_COLOUR = re.compile(r"\x1b?\[[0-9;]*m")
 
 
 class Ran(NamedTuple):

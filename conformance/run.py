@@ -88,12 +88,13 @@ def _run(options: argparse.Namespace) -> tuple[Verdict, float, dict[str, str]]:
     require_programs("node")
     output: Path = options.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
-    tests = suite.choose(suite.load(options.suite), options.only)
     with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(_scratch())
+        tests = suite.choose(suite.load(options.suite, scratch / "suite"), options.only)
         replaced = _stand_ins(options, tests, output, stack)
         selected = output / "selected.yml"
         suite.write([*{**tests, **replaced}.values()], selected)
-        environment = _environment(options, output, stack.enter_context(_scratch()))
+        environment = _environment(options, output, scratch)
         started = time.monotonic()
         ran = _cwltest(options, command, selected, environment)
         seconds = time.monotonic() - started
@@ -141,6 +142,11 @@ def _scratch() -> Iterator[Path]:
     try:
         yield Path(folder)
     finally:
+        # Some tests leave directories that not even their owner may write to.
+        for parent, names, _ in os.walk(folder):
+            for path in (Path(parent, name) for name in names):
+                if not path.is_symlink():
+                    path.chmod(0o700)
         shutil.rmtree(folder, ignore_errors=True)
 
 

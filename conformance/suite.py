@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,27 @@ from conformance.selection import wants_container
 
 Test = dict[str, Any]
 
+_INDEX = "conformance_tests.yaml"
 
-def load(folder: Path) -> dict[str, Test]:
-    """All tests by name, with absolute URIs and what other files the suite imports."""
-    index = folder / "conformance_tests.yaml"
-    if not index.is_file():
+
+def load(folder: Path, copy: Path) -> dict[str, Test]:
+    """All tests by name, with absolute URIs into a copy of the suite.
+
+    cwltool gives a tool's directories the modes of its inputs, and fails where those of a suite
+    that is shared read-only forbid its user to write.
+    """
+    if not (folder / _INDEX).is_file():
         raise Problem(
-            f"no conformance_tests.yaml in '{folder}'",
+            f"no {_INDEX} in '{folder}'",
             "give --suite a checkout of the CWL conformance tests, such as cwl-v1.2",
         )
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(".git"))
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o200)
     try:
-        tests, _ = load_and_validate_tests(str(index.resolve()))
+        tests, _ = load_and_validate_tests(str(copy / _INDEX))
     except ValidationException as error:
-        raise Problem(f"'{index}' is not a conformance suite: {error}") from error
+        raise Problem(f"'{folder / _INDEX}' is not a conformance suite: {error}") from error
     named = {shortname(str(test["id"])): test for test in tests}
     return {name: _plain(name, test) for name, test in named.items()}
 
