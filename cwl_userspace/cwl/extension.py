@@ -12,7 +12,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cwltool.context
 import cwltool.main
@@ -28,10 +28,13 @@ from cwltool.process import Process
 from cwltool.utils import OutputCallbackType
 from ruamel.yaml.comments import CommentedMap
 
-from cwl_userspace.engines.base import NETWORK_OFF, READ_ONLY_BINDS, READ_ONLY_ROOT, Engine
+from cwl_userspace.engines.base import NETWORK_OFF, READ_ONLY_BINDS, READ_ONLY_ROOT
 from cwl_userspace.engines.choose import choose
 from cwl_userspace.errors import UserspaceError
 from cwl_userspace.settings import load
+
+if TYPE_CHECKING:
+    from cwl_userspace.engines.base import Engine
 
 COMMAND = "cwl-userspace"
 _ASKED_BY_CWLTOOL = (NETWORK_OFF, READ_ONLY_BINDS, READ_ONLY_ROOT)
