@@ -1,6 +1,8 @@
 """Time the start of ``true`` in a container, side by side with the bare interpreter and peers.
 
-usage: python -m conformance.benchmarks.startup [--runs N] IMAGE      (an image in the store that has true)
+usage: python -m conformance.benchmarks.startup [--runs N] IMAGE
+
+IMAGE is in the store and has /bin/true.
 
 Every command is run in turn, N times over, so that a drift of the machine meets them all; the
 median of each is printed with its ratio to ``python3 -c pass`` of the same environment.
