@@ -28,6 +28,12 @@ _DEVICE_LINKS = (
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 )
+# chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw,
+# sys_chroot, mknod, audit_write, setfcap.
+_KEPT_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
+# What the host's root can change for the whole host, whatever its capabilities; as in runc.
+_HOST_WIDE = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+_ROOT_ONLY = ("sysrq-trigger", "sys/kernel/core_pattern")
 _QUIET = sys_.MS_NOSUID | sys_.MS_NODEV
 
 
@@ -165,6 +171,13 @@ def process_files(old: str, fresh: bool) -> None:
         sys_.mount("proc", "/proc", "proc", flags)
     else:
         sys_.mount(f"/{old}/proc", "/proc", None, sys_.MS_BIND | sys_.MS_REC)
+    # Only the host's real root may. For others a covered part would be in the way of containers
+    # in this container, whose kernel check wants to see all of /proc.
+    if any(os.access(f"/proc/{name}", os.W_OK) for name in _ROOT_ONLY):
+        for place in (f"/proc/{name}" for name in _HOST_WIDE):
+            if os.path.exists(place):
+                sys_.mount(place, place, None, sys_.MS_BIND | sys_.MS_REC)
+                _restrict(place, read_only=True)
 
 
 def private_directory(path: str) -> None:
@@ -198,6 +211,21 @@ def private_file(path: str, text: str) -> None:
     finally:
         os.close(fd)
     os.chmod(path, 0o644)
+
+
+def drop_capabilities() -> None:
+    """Root inside keeps what Docker leaves it (capabilities(7)), and so cannot undo a mount.
+
+    Only the program is bound, since it executes; the keeper beside it is stronger and so cannot
+    be traced by it.
+    """
+    for capability in range(64):
+        if capability not in _KEPT_CAPABILITIES:
+            try:
+                sys_.prctl(sys_.PR_CAPBSET_DROP, capability)
+            except OSError:
+                # The kernel knows no more of them.
+                return
 
 
 def read_only_root() -> None:
@@ -359,6 +387,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "private_file": private_file,
     "detach": detach,
     "read_only_root": read_only_root,
+    "drop_capabilities": drop_capabilities,
     "hostname": set_hostname,
     "loopback": sys_.loopback_up,
     "no_new_privileges": sys_.set_no_new_privs,

@@ -77,6 +77,7 @@ class Userns:
                 *([["read_only_root"]] if spec.read_only else []),
                 ["hostname", spec.hostname],
                 *([["loopback"]] if spec.network_off else []),
+                ["drop_capabilities"],
                 ["no_new_privileges"],
             ],
             terminal=spec.tty,
