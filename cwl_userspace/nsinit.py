@@ -195,6 +195,13 @@ def directory(path: str, mode: int) -> None:
         os.chmod(path, mode)
 
 
+def shared_directory(path: str) -> None:
+    """A directory of the private root that everybody can write, whatever the image has there."""
+    _directory(path)
+    if os.stat(path).st_mode & 0o1777 != 0o1777:
+        os.chmod(path, 0o1777)
+
+
 def private_file(path: str, text: str) -> None:
     """A file of our own in the private root, in place of whatever the image has there."""
     parent = os.path.dirname(path)
@@ -384,6 +391,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "process_files": process_files,
     "private_directory": private_directory,
     "directory": directory,
+    "shared_directory": shared_directory,
     "private_file": private_file,
     "detach": detach,
     "read_only_root": read_only_root,

@@ -180,7 +180,10 @@ class _Plan:
         self.view = View(spec.rootfs)
         self._operations: list[list[Any]] = []
         self._binds: list[tuple[str, str, bool]] = []
-        self._writable = [private, "/proc"]
+        self._writable = [f"{private}/proot"] if spec.read_only else [private]
+        if os.geteuid() != 0:
+            # Of root's own programs even sysrq-trigger would be within reach there.
+            self._writable.append("/proc")
 
     def devices(self, shim: list[Any]) -> None:
         """/proc is the host's; /dev is a private directory with the usual devices in it."""
@@ -279,6 +282,7 @@ class _Plan:
     def _private_directory(self, place: str, mode: int) -> None:
         source = f"{self._private}{place}"
         self._operations.append(["make_directory", source, mode])
+        self._writable.append(source)
         self._bind(source, place, directory=True)
 
     def _bind(self, source: str, place: str, directory: bool) -> None:

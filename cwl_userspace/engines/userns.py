@@ -95,7 +95,7 @@ def _places(spec: ContainerSpec, overlay: bool) -> list[list[Any]]:
     places = [path for path in _WRITABLE if path not in mounted]
     if spec.read_only or not overlay:
         return [["private_directory", path] for path in places]
-    return [["directory", path, 0o1777] for path in places]
+    return [["shared_directory", path] for path in places]
 
 
 def _view(spec: ContainerSpec) -> dict[str, Any]:
