@@ -108,7 +108,7 @@ def test_the_exit_code_of_a_tool_fails_its_job(
 ) -> None:
     ran, _ = cwl(home, door, engine, tmp_path, "exit 3")
     assert ran.code == 1 and b"permanentFail" in ran.err
-    ran, outputs = cwl(home, door, engine, tmp_path, "exit 3", successCodes=[3])
+    ran, _ = cwl(home, door, engine, tmp_path, "exit 3", successCodes=[3])
     assert ran.code == 0
 
 
