@@ -60,7 +60,7 @@ def user_namespace(uid: int, gid: int, flags: int) -> None:
             sys_.unshare(flags | sys_.CLONE_NEWUSER)
             break
         except OSError as error:
-            # Only a process of one thread may: those of a fetch have ended, all but their last step.
+            # Only a process of one thread may: those of a fetch may be at their last step.
             if error.errno != errno.EINVAL or attempt == _ATTEMPTS - 1:
                 raise
             sys_.libc().usleep(1000)
