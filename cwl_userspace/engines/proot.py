@@ -134,6 +134,7 @@ class Proot:
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=prepare,
+            private=private,
             status_fd=_STATUS_FD,
             skip=1,
             guarded=plan.guarded() if self._facts["mode_guard"] else [],
@@ -152,7 +153,7 @@ class Proot:
 
     def _identity(self, spec: ContainerSpec) -> list[str]:
         identity = spec.identity
-        if identity.uid == 0 and (identity.emulate_root or os.geteuid() != 0):
+        if identity.uid == 0 and os.geteuid() != 0:
             return ["-0"]
         if (identity.uid, identity.gid) != (os.geteuid(), os.getegid()):
             return ["-i", f"{identity.uid}:{identity.gid}"]
