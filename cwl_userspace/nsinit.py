@@ -1,10 +1,10 @@
 """Runs inside the namespaces: executes an ordered list of operations, then the program.
 
 An operation is a list of a word and its arguments, so that a whole container can be written
-down as JSON: ``python -m cwl_userspace.nsinit JSON`` does what ``cwl-userspace run`` does in a
-forked child. After ``pivot`` every path is resolved by the kernel inside the new root, so that
-no link in an image leads out; sources are reached through the old root, whose name nobody
-outside this process knows.
+down as JSON: ``python -m cwl_userspace.nsinit LAUNCH DIRECTORY COMMAND...``, printed by ``run
+--print-command``, does what ``cwl-userspace run`` does in a forked child. After ``pivot`` every
+path is resolved by the kernel inside the new root, so that no link in an image leads out; sources
+are reached through the old root, whose name nobody outside this process knows.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
+from cwl_userspace import inroot
 from cwl_userspace.kernel import syscalls as sys_
 
 TYPE_CHECKING = False
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-_LINK_LIMIT = 40
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEVICE_LINKS = (
     ("fd", "/proc/self/fd"),
@@ -28,6 +28,13 @@ _DEVICE_LINKS = (
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 )
+# chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw,
+# sys_chroot, mknod, audit_write, setfcap.
+_KEPT_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
+# What the host's root can change for the whole host, whatever its capabilities; as in runc.
+_HOST_WIDE = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+_ROOT_ONLY = ("sysrq-trigger", "sys/kernel/core_pattern")
+_ATTEMPTS = 100
 _QUIET = sys_.MS_NOSUID | sys_.MS_NODEV
 
 
@@ -48,7 +55,15 @@ def execute(operations: Sequence[Sequence[Any]]) -> None:
 def user_namespace(uid: int, gid: int, flags: int) -> None:
     """Enter new namespaces in which the caller appears as ``uid`` and ``gid``."""
     outside_uid, outside_gid = os.geteuid(), os.getegid()
-    sys_.unshare(flags | sys_.CLONE_NEWUSER)
+    for attempt in range(_ATTEMPTS):
+        try:
+            sys_.unshare(flags | sys_.CLONE_NEWUSER)
+            break
+        except OSError as error:
+            # Only a process of one thread may: those of a fetch may be at their last step.
+            if error.errno != errno.EINVAL or attempt == _ATTEMPTS - 1:
+                raise
+            sys_.libc().usleep(1000)
     # Without this the kernel lets no unprivileged user write a group map (user_namespaces(7)).
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{uid} {outside_uid} 1")
@@ -103,9 +118,9 @@ def assemble(rootfs: str, stage: str, view: dict[str, Any]) -> None:
         if os.path.isdir(inside):
             os.makedirs(f"root{path}", exist_ok=True)
         else:
-            _touch(f"root{path}")
+            inroot.touch(f"root{path}")
         sys_.mount(inside, f"root{path}", None, sys_.MS_BIND)
-        _restrict(f"root{path}", read_only=True)
+        inroot.restrict(f"root{path}", read_only=True)
     os.chdir("root")
     sys_.mount(".", ".", None, sys_.MS_BIND | sys_.MS_REC)
     os.chdir(f"{stage}/root")
@@ -127,20 +142,20 @@ def detach(old: str) -> None:
 def bind(source: str, target: str, read_only: bool) -> None:
     """Show a place of the host at ``target``; what is missing on the way there is made."""
     if os.path.isdir(source):
-        _directory(target)
+        inroot.make_directory(target)
     else:
-        _file(target)
+        inroot.make_file(target)
     sys_.mount(source, target, None, sys_.MS_BIND | sys_.MS_REC)
-    _restrict(target, read_only)
+    inroot.restrict(target, read_only)
 
 
 def devices(old: str, shm_size: int, console: str) -> None:
     """A minimal /dev: the devices that every program expects, no disk, terminals of its own."""
-    _real_directory("/dev")
+    inroot.make_real_directory("/dev")
     flags = sys_.MS_NOSUID | sys_.MS_NOEXEC
     sys_.mount("tmpfs", "/dev", "tmpfs", flags, "mode=0755,size=1m")
     for name in _DEVICES:
-        _touch(f"/dev/{name}")
+        inroot.touch(f"/dev/{name}")
         sys_.mount(f"/{old}/dev/{name}", f"/dev/{name}", None, sys_.MS_BIND)
     for name, target in _DEVICE_LINKS:
         os.symlink(target, f"/dev/{name}")
@@ -149,7 +164,7 @@ def devices(old: str, shm_size: int, console: str) -> None:
     os.mkdir("/dev/pts")
     sys_.mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=620")
     if console:
-        _touch("/dev/console")
+        inroot.touch("/dev/console")
         sys_.mount(f"/{old}{console}", "/dev/console", None, sys_.MS_BIND)
 
 
@@ -159,17 +174,24 @@ def process_files(old: str, fresh: bool) -> None:
     It does not where a part of the host's /proc is hidden, as in other containers
     (mount_too_revealing in fs/namespace.c).
     """
-    _real_directory("/proc")
+    inroot.make_real_directory("/proc")
     flags = sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
     if fresh:
         sys_.mount("proc", "/proc", "proc", flags)
     else:
         sys_.mount(f"/{old}/proc", "/proc", None, sys_.MS_BIND | sys_.MS_REC)
+    # Only the host's real root may. For others a covered part would be in the way of containers
+    # in this container, whose kernel check wants to see all of /proc.
+    if any(os.access(f"/proc/{name}", os.W_OK) for name in _ROOT_ONLY):
+        for place in (f"/proc/{name}" for name in _HOST_WIDE):
+            if os.path.exists(place):
+                sys_.mount(place, place, None, sys_.MS_BIND | sys_.MS_REC)
+                inroot.restrict(place, read_only=True)
 
 
 def private_directory(path: str) -> None:
     """An empty directory in memory that everybody can write."""
-    _directory(path)
+    inroot.make_directory(path)
     sys_.mount("tmpfs", path, "tmpfs", _QUIET, "mode=1777")
 
 
@@ -178,14 +200,21 @@ def directory(path: str, mode: int) -> None:
     try:
         os.stat(path)
     except FileNotFoundError:
-        _directory(path)
+        inroot.make_directory(path)
         os.chmod(path, mode)
+
+
+def shared_directory(path: str) -> None:
+    """A directory of the private root that everybody can write, whatever the image has there."""
+    inroot.make_directory(path)
+    if os.stat(path).st_mode & 0o1777 != 0o1777:
+        os.chmod(path, 0o1777)
 
 
 def private_file(path: str, text: str) -> None:
     """A file of our own in the private root, in place of whatever the image has there."""
     parent = os.path.dirname(path)
-    _directory(parent)
+    inroot.make_directory(parent)
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -200,9 +229,24 @@ def private_file(path: str, text: str) -> None:
     os.chmod(path, 0o644)
 
 
+def drop_capabilities() -> None:
+    """Root inside keeps what Docker leaves it (capabilities(7)), and so cannot undo a mount.
+
+    Only the program is bound, since it executes; the keeper beside it is stronger and so cannot
+    be traced by it.
+    """
+    for capability in range(64):
+        if capability not in _KEPT_CAPABILITIES:
+            try:
+                sys_.prctl(sys_.PR_CAPBSET_DROP, capability)
+            except OSError:
+                # The kernel knows no more of them.
+                return
+
+
 def read_only_root() -> None:
     """No more writes to the root itself; what is mounted below it stays as it is."""
-    _set_attributes("/", sys_.MOUNT_ATTR_RDONLY, recursive=False)
+    inroot.set_attributes("/", sys_.MOUNT_ATTR_RDONLY, recursive=False)
 
 
 def set_hostname(name: str) -> None:
@@ -238,105 +282,6 @@ def no_network() -> None:
     seccomp.install(seccomp.no_network(os.uname().machine))
 
 
-# How things are made inside the new root.
-
-
-def _restrict(target: str, read_only: bool) -> None:
-    attributes = sys_.MOUNT_ATTR_NOSUID | sys_.MOUNT_ATTR_NODEV
-    if read_only:
-        attributes |= sys_.MOUNT_ATTR_RDONLY
-    _set_attributes(target, attributes, recursive=True)
-
-
-def _set_attributes(target: str, attributes: int, recursive: bool) -> None:
-    """Add attributes to a mount; before Linux 5.12 by a remount that keeps those it has."""
-    try:
-        flags = sys_.AT_RECURSIVE if recursive else 0
-        sys_.mount_setattr(sys_.AT_FDCWD, target, flags, attributes, 0)
-        return
-    except OSError as error:
-        if error.errno != errno.ENOSYS:
-            raise
-    for place in _mounts_below(target) if recursive else (target,):
-        # ST_* of statvfs(3) and MS_* of mount(2) have the same values for these four flags.
-        kept = os.statvfs(place).f_flag & (0xF | sys_.MS_NOATIME | sys_.MS_NODIRATIME)
-        flags = kept | attributes | sys_.MS_REMOUNT | sys_.MS_BIND
-        sys_.mount(None, place, None, flags)
-
-
-def _mounts_below(target: str) -> list[str]:
-    """The mount at a place and those below it, as this process sees them (proc(5), mountinfo)."""
-    real = os.path.realpath(target)
-    found = [real]
-    with open(_mountinfo(), encoding="utf-8", errors="surrogateescape") as table:
-        for line in table:
-            path = line.split(" ")[4]
-            for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n")):
-                path = path.replace(code, character)
-            path = path.replace("\\134", "\\")
-            if path.startswith(real.rstrip("/") + "/"):
-                found.append(path)
-    return found
-
-
-def _mountinfo() -> str:
-    """/proc may not be mounted in the new root yet; then the old root still has it."""
-    for name in ("/proc/self/mountinfo", *(f"/{n}/proc/self/mountinfo" for n in os.listdir("/"))):
-        if os.path.exists(name):
-            return name
-    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), "/proc/self/mountinfo")
-
-
-def _directory(path: str) -> None:
-    """Make a directory and its parents; a link on the way is followed, even one to nowhere."""
-    for _ in range(_LINK_LIMIT):
-        if os.path.isdir(path):
-            return
-        parent = os.path.dirname(path)
-        if parent != path:
-            _directory(parent)
-        try:
-            os.mkdir(path, 0o755)
-            return
-        except FileExistsError:
-            path = os.path.join(parent, _read_link(path))
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-
-
-def _file(path: str) -> None:
-    """Make an empty file to mount upon if there is nothing yet."""
-    for _ in range(_LINK_LIMIT):
-        if os.path.exists(path):
-            return
-        _directory(os.path.dirname(path))
-        try:
-            _touch(path)
-            return
-        except FileExistsError:
-            path = os.path.join(os.path.dirname(path), _read_link(path))
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-
-
-def _read_link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
-
-
-def _touch(path: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(os.open(path, flags, 0o644))
-
-
-def _real_directory(path: str) -> None:
-    """A directory directly below the root that is no link: an image's link there is replaced."""
-    if os.path.islink(path) or (os.path.lexists(path) and not os.path.isdir(path)):
-        os.unlink(path)
-    if not os.path.isdir(path):
-        os.mkdir(path, 0o755)
-
-
 def _write(path: str, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
@@ -356,9 +301,11 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "process_files": process_files,
     "private_directory": private_directory,
     "directory": directory,
+    "shared_directory": shared_directory,
     "private_file": private_file,
     "detach": detach,
     "read_only_root": read_only_root,
+    "drop_capabilities": drop_capabilities,
     "hostname": set_hostname,
     "loopback": sys_.loopback_up,
     "no_new_privileges": sys_.set_no_new_privs,
@@ -366,3 +313,31 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "untranslated_paths": untranslated_paths,
     "no_network": no_network,
 }
+
+
+def main() -> int:
+    """``python -m cwl_userspace.nsinit LAUNCH DIRECTORY COMMAND...``: run a launch given as JSON.
+
+    The directory is the run's own, which is removed afterwards.
+    """
+    import json
+    import sys
+
+    from cwl_userspace import process
+    from cwl_userspace.engines.base import Launch
+    from cwl_userspace.errors import UserspaceError
+    from cwl_userspace.image.confine import remove_tree
+
+    _, facts, private, *argv = sys.argv
+    try:
+        return process.run(Launch(argv=argv, **json.loads(facts)), die_with_parent=False)
+    except UserspaceError as error:
+        os.write(2, f"cwl-userspace: {error}\n".encode("utf-8", "surrogateescape"))
+        return error.exit_code
+    finally:
+        if os.path.lexists(private):
+            remove_tree(private)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

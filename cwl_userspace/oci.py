@@ -138,7 +138,10 @@ def load_json(raw: bytes, what: str) -> Any:
     if len(raw) > DOCUMENT_LIMIT:
         raise ImageError(f"{what} has {len(raw)} bytes", f"expected at most {DOCUMENT_LIMIT}")
     try:
-        return json.loads(raw)
+        document = json.loads(raw)
+        # A lone half of a surrogate pair is JSON, but no text that a program could be given.
+        json.dumps(document, ensure_ascii=False).encode()
+        return document
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ImageError(f"{what} is not JSON: {reason}", "the image is damaged") from None

@@ -60,7 +60,18 @@ def sources(context: Context, reference: ImageReference) -> list[Source]:
         if mirror.startswith("oci:"):
             found.append(Layout.directory(mirror.removeprefix("oci:")))
         else:
-            found.append(Registry(reference.registry, endpoint=mirror, credentials=credentials))
+            insecure = _insecure(context, mirror)
+            found.append(
+                Registry(
+                    reference.registry, endpoint=mirror, insecure=insecure, credentials=credentials
+                )
+            )
     insecure = entry.insecure if entry else False
     found.append(Registry(reference.registry, insecure=insecure, credentials=credentials))
     return found
+
+
+def _insecure(context: Context, mirror: str) -> bool:
+    """A mirror is a registry itself, and may be listed as one."""
+    entry = context.settings.registries.get(mirror.partition("://")[2].partition("/")[0])
+    return entry is not None and entry.insecure

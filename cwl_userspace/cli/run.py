@@ -69,7 +69,7 @@ def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int
         if words.flag("print-command"):
             from cwl_userspace.cli.show import command_line
 
-            print(command_line(launch))
+            os.write(1, os.fsencode(command_line(launch, private)) + b"\n")
             return 0
         _write_cidfile(words, identifier)
         facts = {"name": words.value("name"), "image": image, "engine": engine.name}

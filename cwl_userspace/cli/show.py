@@ -9,25 +9,11 @@ import sys
 from cwl_userspace.engines.base import Launch
 
 
-def command_line(launch: Launch) -> str:
-    """The engine's exact command: for namespaces the operations themselves, else a program."""
-    if launch.namespaces:
-        return shlex.join(
-            [sys.executable, "-m", "cwl_userspace.nsinit", json.dumps(launch.to_json())]
-        )
-    lines = [_prepare(operation) for operation in launch.prepare]
-    variables = [f"{name}={value}" for name, value in launch.environment.items()]
-    lines.append(f"cd {shlex.quote(launch.working_dir)}")
-    lines.append(shlex.join(["env", "-i", *variables, *launch.argv]))
-    return " &&\n".join(lines)
+def command_line(launch: Launch, private: str) -> str:
+    """What ``python -m cwl_userspace.nsinit`` takes: what is done before, then the exact command.
 
-
-def _prepare(operation: list[object]) -> str:
-    word, *arguments = [str(item) for item in operation]
-    if word == "make_directory":
-        return shlex.join(["mkdir", "-p", "-m", f"{int(arguments[1]):o}", arguments[0]])
-    if word == "make_link":
-        return shlex.join(["ln", "-s", "-T", arguments[1], arguments[0]])
-    if word == "copy_tree":
-        return shlex.join(["cp", "-a", "--reflink=auto", *arguments])
-    return f"printf %s {shlex.quote(arguments[1])} > {shlex.quote(arguments[0])}"
+    Its first word is the launch as JSON, without the command, and its second the run's directory.
+    """
+    facts = {name: value for name, value in launch.to_json().items() if name != "argv"}
+    own = [sys.executable, "-m", "cwl_userspace.nsinit"]
+    return shlex.join([*own, json.dumps(facts), private, *launch.argv])

@@ -1,10 +1,14 @@
-"""Find the program of a container before it starts, as execvp(3) would inside."""
+"""Find the program of a container before it starts, as execvp(3) would inside.
+
+Who starts it can tell no more than a code, so what is wrong with it is found out here.
+"""
 
 from __future__ import annotations
 
 import os
 import posixpath
 import stat
+import struct
 
 from cwl_userspace.errors import CommandNotExecutable, CommandNotFound
 
@@ -14,6 +18,9 @@ if TYPE_CHECKING:
 
     from cwl_userspace.engines.view import View
 
+_LOADER_SEGMENT = 3
+# e_machine of what the processor runs, the older kind included.
+_MACHINES = {"x86_64": (62, 3), "aarch64": (183, 40)}
 _HINT = "see what it has with cwl-userspace run IMAGE ls"
 
 
@@ -38,9 +45,51 @@ def find_program(view: View, argv: Sequence[str], path: str, working_dir: str) -
         except OSError:
             continue
         if stat.S_ISREG(mode) and mode & 0o111:
+            _check_format(view, name, found)
             return place
         unusable = "it is not a program" if not stat.S_ISREG(mode) else "permission denied"
     if unusable:
         raise CommandNotExecutable(f"cannot execute {name!r}: {unusable}", _HINT)
     where = "" if "/" in name else f" on PATH {path}"
     raise CommandNotFound(f"no program {name!r} in the image{where}", _HINT)
+
+
+def _check_format(view: View, name: str, place: str) -> None:
+    """Raise for a script or program that the kernel, or proot, would refuse to start."""
+    try:
+        with open(view.host(place), "rb") as file:
+            start = file.read(4096)
+    except OSError as error:
+        raise CommandNotExecutable(f"cannot execute {name!r}: {error.strerror}", _HINT) from None
+    if start.startswith(b"#!"):
+        needed = start[2:].partition(b"\n")[0].split()[:1]
+    elif start.startswith(b"\x7fELF") and len(start) >= 64:
+        (machine,) = struct.unpack_from("<H", start, 18)
+        if machine not in _MACHINES.get(os.uname().machine, (machine,)):
+            raise CommandNotExecutable(
+                f"cannot execute {name!r}: it is for another processor",
+                "take the image for this one with --platform",
+            )
+        needed = _loader(start)
+    else:
+        raise CommandNotExecutable(f"cannot execute {name!r}: it is no program or script", _HINT)
+    for interpreter in map(os.fsdecode, needed):
+        if not os.path.exists(view.host(view.resolve(interpreter))):
+            raise CommandNotFound(
+                f"no program {name!r} in the image: it needs {interpreter!r}, which is not there",
+                _HINT,
+            )
+
+
+def _loader(start: bytes) -> list[bytes]:
+    """What loads a dynamic program (elf(5), PT_INTERP of 64 bits); nothing for a static one."""
+    if start[4] != 2:
+        return []
+    (table,) = struct.unpack_from("<Q", start, 32)
+    size, count = struct.unpack_from("<HH", start, 54)
+    for at in range(table, min(table + size * count, len(start) - 39), size or 1):
+        if struct.unpack_from("<I", start, at)[0] == _LOADER_SEGMENT:
+            (begin,) = struct.unpack_from("<Q", start, at + 8)
+            (length,) = struct.unpack_from("<Q", start, at + 32)
+            return [start[begin : begin + length].rstrip(b"\0")]
+    return []

@@ -134,6 +134,7 @@ class Proot:
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=prepare,
+            private=private,
             status_fd=_STATUS_FD,
             skip=1,
             guarded=plan.guarded() if self._facts["mode_guard"] else [],
@@ -152,7 +153,7 @@ class Proot:
 
     def _identity(self, spec: ContainerSpec) -> list[str]:
         identity = spec.identity
-        if identity.uid == 0 and (identity.emulate_root or os.geteuid() != 0):
+        if identity.uid == 0 and os.geteuid() != 0:
             return ["-0"]
         if (identity.uid, identity.gid) != (os.geteuid(), os.getegid()):
             return ["-i", f"{identity.uid}:{identity.gid}"]
@@ -180,7 +181,10 @@ class _Plan:
         self.view = View(spec.rootfs)
         self._operations: list[list[Any]] = []
         self._binds: list[tuple[str, str, bool]] = []
-        self._writable = [private, "/proc"]
+        self._writable = [f"{private}/proot"] if spec.read_only else [private]
+        if os.geteuid() != 0:
+            # Of root's own programs even sysrq-trigger would be within reach there.
+            self._writable.append("/proc")
 
     def devices(self, shim: list[Any]) -> None:
         """/proc is the host's; /dev is a private directory with the usual devices in it."""
@@ -279,6 +283,7 @@ class _Plan:
     def _private_directory(self, place: str, mode: int) -> None:
         source = f"{self._private}{place}"
         self._operations.append(["make_directory", source, mode])
+        self._writable.append(source)
         self._bind(source, place, directory=True)
 
     def _bind(self, source: str, place: str, directory: bool) -> None:

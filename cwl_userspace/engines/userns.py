@@ -42,6 +42,14 @@ class Userns:
             kept["private pids"] = "the kernel allows no fresh /proc here, so the host's is shown"
         return kept
 
+    def notes(self) -> list[str]:
+        """What is done in the second best way here."""
+        notes = []
+        if not self._facts["overlay"]:
+            reason = self._facts.get("overlay_reason") or "the kernel has none for users"
+            notes.append(f"no overlay here ({reason}): the root is of read-only binds")
+        return notes
+
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The operations that make this container; ``private`` only lends a random name."""
         old = f".old-{os.path.basename(private)}"
@@ -69,6 +77,7 @@ class Userns:
                 *([["read_only_root"]] if spec.read_only else []),
                 ["hostname", spec.hostname],
                 *([["loopback"]] if spec.network_off else []),
+                ["drop_capabilities"],
                 ["no_new_privileges"],
             ],
             terminal=spec.tty,
@@ -86,7 +95,7 @@ def _places(spec: ContainerSpec, overlay: bool) -> list[list[Any]]:
     places = [path for path in _WRITABLE if path not in mounted]
     if spec.read_only or not overlay:
         return [["private_directory", path] for path in places]
-    return [["directory", path, 0o1777] for path in places]
+    return [["shared_directory", path] for path in places]
 
 
 def _view(spec: ContainerSpec) -> dict[str, Any]:

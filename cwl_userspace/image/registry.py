@@ -90,6 +90,10 @@ class Registry:
         """How messages name this source."""
         return self._label
 
+    def ping(self) -> None:
+        """Raise RegistryError unless the registry answers at all; it may ask for a login."""
+        self._send("", {}, pinned=False).close()
+
     def image(self, reference: ImageReference, platform: Platform) -> Image:
         """The image of that tag or digest; raise ImageNotFound where the registry lacks it."""
         repository, what = reference.repository, reference.familiar

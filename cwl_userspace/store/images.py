@@ -9,14 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from cwl_userspace.digest import Digest
-from cwl_userspace.errors import (
-    ContentMismatch,
-    ImageError,
-    ImageNotFound,
-    LayerError,
-    RegistryError,
-    UserspaceError,
-)
+from cwl_userspace.errors import ImageError, ImageNotFound
 from cwl_userspace.image import tar
 from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.source import Source
@@ -50,12 +43,12 @@ def ensure(
     with lock(store, hashlib.sha256(str(reference).encode()).hexdigest()):
         if not refresh and (found := _complete(store, reference)) is not None:
             return found
-        errors: list[UserspaceError] = []
+        errors: list[ImageError] = []
         for source in sources:
             try:
                 image = source.image(reference, platform)
                 return add(store, image, source, [reference], report)
-            except (ImageNotFound, RegistryError, ContentMismatch, LayerError) as error:
+            except ImageError as error:
                 errors.append(error)
         raise _joined(reference, errors)
 
@@ -68,7 +61,7 @@ def _complete(store: Store, reference: ImageReference) -> Record | None:
     return record if store.has_tree(record.chain) else None
 
 
-def _joined(reference: ImageReference, errors: list[UserspaceError]) -> UserspaceError:
+def _joined(reference: ImageReference, errors: list[ImageError]) -> ImageError:
     """One error for several sources: the last decides its kind, all say their reason."""
     if len(errors) == 1:
         return errors[0]

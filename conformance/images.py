@@ -1,0 +1,157 @@
+"""Builds the images of the conformance tests without Docker, into an OCI image layout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from conformance.debian import architecture, require_mmdebstrap
+from conformance.layer import Layer, epoch, write_layer
+from conformance.layout import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Blob, Layout
+from conformance.problem import Problem
+from conformance.recipes import RECIPES, Recipe
+
+# Where Debian's name of an architecture is not the one that OCI took from Go.
+_PLATFORMS = {
+    "arm64": {"architecture": "arm64", "variant": "v8"},
+    "armhf": {"architecture": "arm", "variant": "v7"},
+    "armel": {"architecture": "arm", "variant": "v5"},
+    "i386": {"architecture": "386"},
+    "ppc64el": {"architecture": "ppc64le"},
+}
+
+# mmdebstrap waits for the disk half of its time, and much of ours goes to gzip.
+_AT_ONCE = 2
+
+
+class Screen:
+    """Says how far the images are: on a terminal all the time, elsewhere when one is done."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._lock = threading.Lock()
+
+    def status(self, name: str, text: str) -> None:
+        if self._live:
+            with self._lock:
+                sys.stderr.write(f"\r\x1b[K{name}: {text[:60]} ...")
+                sys.stderr.flush()
+
+    def line(self, text: str) -> None:
+        with self._lock:
+            self.clear()
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._live:
+            sys.stderr.write("\r\x1b[K")
+
+
+def build(recipe: Recipe, layout: Layout, screen: Screen) -> None:
+    """Makes one image and lets its name appear in the layout when all of it is there."""
+    started = time.monotonic()
+    progress = partial(screen.status, recipe.name)
+    layers = [write_layer(layout, maker(progress)) for maker in recipe.layers]
+    platform = host_platform()
+    config = layout.add(_config(recipe, layers, platform))
+    manifest = layout.add(_manifest(config, layers))
+    layout.publish(recipe.name, manifest, platform)
+    size = sum(layer.blob.size for layer in layers) / 1e6
+    took = time.monotonic() - started
+    screen.line(f"{recipe.name}: built, {size:.1f} MB, in {took:.0f} s")
+
+
+def host_platform() -> dict[str, str]:
+    name = architecture()
+    return {"os": "linux", **_PLATFORMS.get(name, {"architecture": name})}
+
+
+def choose(names: Sequence[str]) -> list[Recipe]:
+    """The recipes of these names, written as Docker lets one write them; of all without any."""
+    known = {spelling: one for one in RECIPES for spelling in _spellings(one.name)}
+    for name in names:
+        if name not in known:
+            all_names = ", ".join(one.name for one in RECIPES)
+            raise Problem(f"unknown image '{name}'", f"known are: {all_names}")
+    return [one for one in RECIPES if not names or one in [known[name] for name in names]]
+
+
+def _spellings(name: str) -> list[str]:
+    shorter = name.removeprefix("docker.io/")
+    shortest = shorter.removeprefix("library/")
+    return [name, shorter, shortest, f"docker.io/{shortest}", shortest.removesuffix(":latest")]
+
+
+def _config(recipe: Recipe, layers: Sequence[Layer], platform: dict[str, str]) -> dict[str, Any]:
+    return {
+        "created": datetime.fromtimestamp(epoch(), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        **platform,
+        "config": recipe.config(),
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+    }
+
+
+def _manifest(config: Blob, layers: Sequence[Layer]) -> dict[str, Any]:
+    return {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": {"mediaType": CONFIG_TYPE, **config._asdict()},
+        "layers": [{"mediaType": LAYER_TYPE, **layer.blob._asdict()} for layer in layers],
+    }
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="conformance.images", description=__doc__)
+    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="the OCI layout")
+    parser.add_argument("--force", action="store_true", help="build again what is already there")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _arguments(argv)
+    screen = Screen()
+    layout = Layout(options.to)
+    try:
+        wanted = choose(options.names)
+        missing = [one for one in wanted if options.force or not layout.find(one.name)]
+        for recipe in wanted:
+            if recipe not in missing:
+                screen.line(f"{recipe.name}: already there")
+        if missing:
+            require_mmdebstrap()
+            layout.create()
+            _build_all(missing, layout, screen)
+    except Problem as problem:
+        screen.clear()
+        problem.report("conformance.images")
+        return 1
+    except OSError as error:
+        screen.clear()
+        about = f"'{error.filename or layout.root}': {error.strerror}"
+        Problem(about, "is there room, and may you write there?").report("conformance.images")
+        return 1
+    except KeyboardInterrupt:
+        # The terminal has told mmdebstrap too, which cleans up after itself.
+        screen.clear()
+        return 130
+    return 0
+
+
+def _build_all(recipes: Sequence[Recipe], layout: Layout, screen: Screen) -> None:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        # The list ends with what takes longest; list() lets the first failure out.
+        list(pool.map(lambda one: build(one, layout, screen), reversed(recipes)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The images that the conformance tests and the main job name, and how each is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.busybox import alpine_entries, bash_entries
+from conformance.debian import Progress, build_entries
+from conformance.layer import Entry, symlink
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# The official Python image puts its own python first.
+_PYTHON_PATH = f"/usr/local/bin:{_SYSTEM_PATH}"
+
+LayerMaker = Callable[[Progress], Iterable[Entry]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One image; what its layers do not say is its runtime configuration, as the original's."""
+
+    name: str
+    layers: tuple[LayerMaker, ...]
+    cmd: tuple[str, ...]
+    entrypoint: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=lambda: {"PATH": _SYSTEM_PATH})
+
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "Env": [f"{name}={value}" for name, value in self.env.items()],
+            "Cmd": list(self.cmd),
+        }
+        if self.entrypoint:
+            config["Entrypoint"] = list(self.entrypoint)
+        return config
+
+
+def _debian(*packages: str) -> LayerMaker:
+    return lambda progress: build_entries(packages, progress)
+
+
+def _python(progress: Progress) -> Iterator[Entry]:
+    yield from build_entries(["python3"], progress)
+    for name in ("python", "python3"):
+        yield symlink(f"usr/local/bin/{name}", "/usr/bin/python3")
+
+
+RECIPES = (
+    Recipe(
+        "docker.io/library/debian:stable-slim",
+        layers=(_debian(),),
+        cmd=("bash",),
+    ),
+    Recipe(
+        "docker.io/library/python:3-slim",
+        layers=(_python,),
+        cmd=("python3",),
+        env={"PATH": _PYTHON_PATH, "LANG": "C.UTF-8"},
+    ),
+    Recipe(
+        "docker.io/library/alpine:latest",
+        layers=(alpine_entries,),
+        cmd=("/bin/sh",),
+    ),
+    Recipe(
+        "docker.io/library/bash:4.4",
+        layers=(alpine_entries, bash_entries),
+        entrypoint=("docker-entrypoint.sh",),
+        cmd=("bash",),
+    ),
+    Recipe(
+        "docker.io/cwluserspace/khmer:1",
+        layers=(_debian("khmer", "gnuplot-nox"),),
+        cmd=("bash",),
+        # Debian keeps khmer's scripts out of /usr/bin.
+        env={"PATH": f"{_SYSTEM_PATH}:/usr/lib/khmer/bin"},
+    ),
+)

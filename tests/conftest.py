@@ -1,0 +1,33 @@
+"""One home with images for all tests that run containers, and each engine in turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.containers import ENGINES, Box, Home, Tar, busybox, shell_layer
+
+CONFIGURED = {
+    "Env": ["FROM_IMAGE=is set", "PATH=/data/bin:/bin", "LD_PRELOAD=/no/such.so", "EMPTY="],
+    "Entrypoint": ["/bin/printf", "%s|"],
+    "Cmd": ["from", "cmd"],
+    "WorkingDir": "/data/work dir",
+    "User": "tool",
+}
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home whose store has the images that most tests need."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    program = busybox()
+    home.add("busybox", shell_layer().bytes())
+    home.add("scratch", Tar().file("busybox", program, 0o755).bytes())
+    home.add("bare", Tar().directory("opt").file("opt/busybox", program, 0o755).bytes())
+    home.add("configured", shell_layer().bytes(), CONFIGURED)
+    return home
+
+
+@pytest.fixture(params=ENGINES)
+def box(request: pytest.FixtureRequest, home: Home) -> Box:
+    """Each engine; one that does not work here fails its tests."""
+    return Box(home, request.param)

@@ -1,0 +1,135 @@
+"""Arrows point one way: which room may import which, and who may use what from outside."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cwl_userspace
+
+PACKAGE = Path(cwl_userspace.__file__).parent
+NAME = "cwl_userspace"
+
+# Each room and the rooms below it that it may use. A room is a folder, or the modules named here.
+ROOMS = {
+    "version": {"__init__"},
+    "values": {"errors", "digest", "reference", "oci", "spec"},
+    "kernel": {"kernel"},
+    "settings": {"settings", "settings_file"},
+    "image": {"image"},
+    "store": {"store"},
+    "plan": {"plan", "accounts"},
+    "hostfacts": {"hostfacts"},
+    "engines": {"engines"},
+    "process": {"process", "keeper", "guard", "nsinit", "inroot", "prepare", "stdin", "terminal"},
+    "records": {"log", "runs", "private"},
+    "cli": {"cli", "__main__"},
+    "shims": {"shims"},
+    "cwl": {"cwl"},
+}
+MAY_USE = {
+    "version": set(),
+    "values": set(),
+    "kernel": set(),
+    "settings": {"values"},
+    "image": {"values", "version"},
+    "store": {"values", "image", "kernel"},
+    "plan": {"values"},
+    "hostfacts": {"plan", "image"},
+    "engines": {"values", "kernel", "settings", "process"},
+    "process": {"values", "kernel", "engines", "image", "store"},
+    "records": {"values", "image"},
+    "cli": set(ROOMS) - {"cwl", "cli", "shims"},
+    "shims": set(ROOMS) - {"cwl", "shims"},
+    "cwl": {"values", "settings", "engines"},
+}
+# Modules from outside that only some of ours may import.
+GUARDED = {
+    "requests": {"image/auth.py", "image/registry.py", "image/transport.py", "image/download.py",
+                 "image/neterrors.py"},
+    "cwltool": {"cwl/"},
+    "subprocess": {"engines/proot_probe.py", "image/credhelper.py"},
+    "ctypes": {"kernel/syscalls.py"},
+    "tarfile": set(),
+    "argparse": {"cwl/"},
+}  # fmt: skip
+# What the run of a cached image must not import: each would cost more than the container.
+HEAVY = (
+    "argparse", "dataclasses", "typing", "subprocess", "pathlib", "ruamel", "requests", "cwltool",
+    "signal", "tarfile", "hashlib", "logging", "inspect", "shutil", "tempfile", "contextlib",
+)  # fmt: skip
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def place(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def room_of(parts: tuple[str, ...]) -> str:
+    head = parts[0].removesuffix(".py")
+    return next(room for room, members in ROOMS.items() if head in members)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at its top or in a function, by its full name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def ours(name: str) -> tuple[str, ...] | None:
+    """The parts of a name of ours below the package, as far as there is a file or folder."""
+    parts = tuple(name.split("."))
+    if parts[0] != NAME:
+        return None
+    below = parts[1:2]
+    if not below or not any((PACKAGE / (below[0] + end)).exists() for end in ("", ".py")):
+        return ("__init__",)
+    return below
+
+
+def test_every_module_belongs_to_a_room() -> None:
+    assert {room_of(path.relative_to(PACKAGE).parts) for path in modules()} <= set(ROOMS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=place)
+def test_a_module_imports_only_from_rooms_below_its_own(path: Path) -> None:
+    room = room_of(path.relative_to(PACKAGE).parts)
+    used = {room_of(parts) for name in imports(path) if (parts := ours(name))}
+    assert used - {room, "version"} <= MAY_USE[room]
+
+
+@pytest.mark.parametrize("outside", GUARDED)
+def test_only_the_named_modules_import(outside: str) -> None:
+    users = {
+        place(path)
+        for path in modules()
+        if any(name == outside or name.startswith(f"{outside}.") for name in imports(path))
+    }
+    assert all(any(user.startswith(allowed) for allowed in GUARDED[outside]) for user in users)
+
+
+def test_only_the_command_line_prints() -> None:
+    printing = {
+        place(path)
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    }
+    assert all(user.startswith("cli/") for user in printing)
+
+
+def test_no_module_is_longer_than_its_subject() -> None:
+    lengths = {place(path): len(path.read_text().splitlines()) for path in modules()}
+    assert {name: length for name, length in lengths.items() if length > 360} == {}
