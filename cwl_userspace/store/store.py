@@ -83,7 +83,9 @@ class Store:
         try:
             fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
-                os.write(fd, data)
+                written = os.write(fd, data)
+                while written < len(data):  # the space ran out, or a signal came
+                    written += os.write(fd, data[written:])
             finally:
                 os.close(fd)
             os.replace(aside, path)
