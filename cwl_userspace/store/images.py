@@ -86,7 +86,7 @@ def add(
     """
     store.prepare()
     config = load_json(image.config, "the image configuration")
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or not isinstance(config.get("config") or {}, dict):
         raise ImageError("the image configuration is not an object", "the image is damaged")
     chain = chain_id([layer.diff_id for layer in image.layers if layer.diff_id])
     unknown = any(layer.diff_id is None for layer in image.layers)

@@ -104,6 +104,10 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "config of 5 MiB": (_config(b'{"a": "' + b"x" * (5 << 20) + b'"}'), "bytes"),
     "config without rootfs": (_config({"config": {}}), "rootfs"),
     "rootfs null": (_config({"rootfs": None}), "rootfs"),
+    "what to run is text": (
+        _config(config_json([sha256(LOWER), sha256(UPPER)], config="text")),
+        "not an object",
+    ),
     "DiffIDs text": (_config({"rootfs": {"diff_ids": "sha256:"}}), "DiffIDs"),
 }
 
