@@ -34,6 +34,7 @@ _KEPT_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
 # What the host's root can change for the whole host, whatever its capabilities; as in runc.
 _HOST_WIDE = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 _ROOT_ONLY = ("sysrq-trigger", "sys/kernel/core_pattern")
+_ATTEMPTS = 100
 _QUIET = sys_.MS_NOSUID | sys_.MS_NODEV
 
 
@@ -54,7 +55,15 @@ def execute(operations: Sequence[Sequence[Any]]) -> None:
 def user_namespace(uid: int, gid: int, flags: int) -> None:
     """Enter new namespaces in which the caller appears as ``uid`` and ``gid``."""
     outside_uid, outside_gid = os.geteuid(), os.getegid()
-    sys_.unshare(flags | sys_.CLONE_NEWUSER)
+    for attempt in range(_ATTEMPTS):
+        try:
+            sys_.unshare(flags | sys_.CLONE_NEWUSER)
+            break
+        except OSError as error:
+            # Only a process of one thread may: those of a fetch may be at their last step.
+            if error.errno != errno.EINVAL or attempt == _ATTEMPTS - 1:
+                raise
+            sys_.libc().usleep(1000)
     # Without this the kernel lets no unprivileged user write a group map (user_namespaces(7)).
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{uid} {outside_uid} 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from cwl_userspace.cli.context import Context
@@ -30,6 +31,8 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if words.arguments:
         raise UsageError(f"load has no argument {words.arguments[0]!r}", "name the file with -i")
     path = words.value("input", "-")
+    if path == "-" and os.isatty(0):
+        raise UsageError("load reads from a terminal", "name the file with -i, or pipe it in")
     text = words.value("platform")
     platform = Platform.parse(text) if text else Platform.host()
     context.log.quiet = context.log.quiet or words.flag("quiet")

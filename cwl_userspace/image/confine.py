@@ -146,28 +146,42 @@ def remove(name: bytes | str, dir_fd: int) -> bool:
             raise
         if not stat.S_ISDIR(os.lstat(name, dir_fd=dir_fd).st_mode):
             raise
-    _remove_directory(os.fsencode(name), dir_fd, dir_fd, _DEPTH_LIMIT)
+    _remove_directory(os.fsencode(name), dir_fd)
     return True
 
 
-def _remove_directory(name: bytes, dir_fd: int, base: int, depth: int) -> None:
-    """Empty and remove a directory. Below ``depth`` it is first moved up to ``base``."""
+def _remove_directory(name: bytes, dir_fd: int) -> None:
+    """Empty and remove a directory, however deep it is: neither frames nor descriptors run out."""
     _make_accessible(name, dir_fd)
-    if depth == 0:
-        moved = b".removing-%d-%s" % (os.getpid(), os.urandom(8).hex().encode())
-        os.rename(name, moved, src_dir_fd=dir_fd, dst_dir_fd=base)
-        _remove_directory(moved, base, base, _DEPTH_LIMIT)
-        return
-    fd = os.open(name, _OPEN_DIRECTORY, dir_fd=dir_fd)
+    top = os.open(name, _OPEN_DIRECTORY, dir_fd=dir_fd)
     try:
-        for child, is_directory in children(fd):
-            if is_directory:
-                _remove_directory(child, fd, base, depth - 1)
-            else:
-                os.unlink(child, dir_fd=fd)
+        while _remove_children(top, top, _DEPTH_LIMIT):
+            pass
     finally:
-        os.close(fd)
+        os.close(top)
     os.rmdir(name, dir_fd=dir_fd)
+
+
+def _remove_children(fd: int, top: int, depth: int) -> bool:
+    """Empty a directory; True if what lies below ``depth`` was moved to ``top`` for another go."""
+    moved = False
+    for child, is_directory in children(fd):
+        if not is_directory:
+            os.unlink(child, dir_fd=fd)
+            continue
+        _make_accessible(child, fd)
+        if depth == 0:
+            aside = b".removing-" + os.urandom(8).hex().encode()
+            os.rename(child, aside, src_dir_fd=fd, dst_dir_fd=top)
+            moved = True
+            continue
+        inner = os.open(child, _OPEN_DIRECTORY, dir_fd=fd)
+        try:
+            moved |= _remove_children(inner, top, depth - 1)
+        finally:
+            os.close(inner)
+        os.rmdir(child, dir_fd=fd)
+    return moved
 
 
 def _make_accessible(name: bytes, dir_fd: int) -> None:

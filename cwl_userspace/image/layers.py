@@ -7,6 +7,7 @@ are the owner's to write; their real modes are set at the end, children before p
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -20,6 +21,16 @@ _OPAQUE = b".wh..wh..opq"
 _RESERVED = b".wh..wh."
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BUILDING = 0o700
+# What an entry can ask for that cannot be; other errors are the store's (no space, no rights).
+_OF_THE_LAYER = (
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+    errno.EMLINK,
+)
 
 
 class Tree(MakeDirectory):
@@ -49,9 +60,11 @@ class Tree(MakeDirectory):
         for entry in tar.entries(data):
             try:
                 self._apply_entry(entry, data, whiteouts)
-            except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as e:
+            except OSError as error:
+                if error.errno not in _OF_THE_LAYER:
+                    raise
                 raise LayerError(
-                    f"{data.what}: the entry {entry.name!r:.100} cannot be made: {e.strerror}",
+                    f"{data.what}: the entry {entry.name!r:.100} cannot be made: {error.strerror}",
                     "the archive is damaged",
                 ) from None
         self._applied += 1
@@ -277,6 +290,11 @@ class Tree(MakeDirectory):
                 self._forget_parent()
 
     def _note_directory(self, place: Parts, mode: int, mtime: float | None) -> None:
+        if sum(map(len, place)) + len(place) > tar.PATH_LIMIT:
+            raise LayerError(
+                f"the directory {b'/'.join(place)!r:.80}... is too deep for any path",
+                "the image is hostile",
+            )
         self._directories[place] = (mode, mtime)
         self._touch(place)
 

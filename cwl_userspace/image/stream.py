@@ -72,15 +72,20 @@ def in_thread(chunks: Iterable[bytes], depth: int = _DEPTH) -> Iterator[bytes]:
             error = caught
         put(_End(error))
 
-    threading.Thread(target=produce, daemon=True).start()
-    return _drain(ready, stopped)
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    return _drain(ready, stopped, thread)
 
 
-def _drain(ready: queue.Queue[bytes | _End], stopped: threading.Event) -> Iterator[bytes]:
+def _drain(
+    ready: queue.Queue[bytes | _End], stopped: threading.Event, thread: threading.Thread
+) -> Iterator[bytes]:
     try:
         while True:
             item = ready.get()
             if isinstance(item, _End):
+                # A run may follow, and only a process of one thread can enter a user namespace.
+                thread.join()
                 if item.error is not None:
                     raise item.error
                 return

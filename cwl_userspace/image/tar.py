@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from cwl_userspace.errors import LayerError
 
 BLOCK = 512
+PATH_LIMIT = 4000
 REGULAR, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"0123456"
 
 _ZERO = bytes(BLOCK)
@@ -20,8 +21,8 @@ _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"xgLK"
 _LABEL = ord("V")
 _OLD_REGULAR = frozenset(b"\x007")
 _EXTENSION_LIMIT = 1 << 20
-_PATH_LIMIT = 4000
 _SIZE_LIMIT = 1 << 53
+_EARLIEST, _LATEST = -(1 << 31), 1 << 34  # what ext4 holds
 
 
 class Entry:
@@ -102,9 +103,9 @@ def entries(data: Bytes) -> Iterator[Entry]:
         kind = header[156]
         if kind in (_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK, _LABEL):
             size = _number(header[124:136], data, "size")
-            if size > _EXTENSION_LIMIT:
+            if not 0 <= size <= _EXTENSION_LIMIT:
                 raise data.damaged(f"has an extended header of {size} bytes")
-            body = data.take(size)
+            body = b"".join(data.pieces(size))
             data.skip(-size % BLOCK)
             _extend(extensions, kind, body, data)
             continue
@@ -113,6 +114,8 @@ def entries(data: Bytes) -> Iterator[Entry]:
         end = data.position + entry.size + (-entry.size % BLOCK)
         yield entry
         data.skip(end - data.position)
+    if extensions:
+        raise data.damaged("ends where an entry should follow")
     data.drain()
 
 
@@ -129,15 +132,17 @@ def _next_header(data: Bytes) -> bytes | None:
     if len(header) < BLOCK:
         raise data.damaged("ends in the middle of a header")
     stated = _number(header[148:156], data, "checksum")
-    if sum(header) - sum(header[148:156]) + 8 * 32 != stated:
+    body = header[:148] + b" " * 8 + header[156:]
+    # Some old programs added up signed bytes; POSIX has readers accept both.
+    if sum(body) != stated and sum(memoryview(body).cast("b")) != stated:
         raise data.damaged(f"has a damaged header at byte {data.position - BLOCK}")
     return header
 
 
 def _entry(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> Entry:
     kind = header[156]
-    name = extensions.get(b"path")
-    if name is None:
+    name = extensions.get(b"path", b"")
+    if not name:
         name = _text(header[0:100])
         if header[257:263] == b"ustar\0" and header[345]:
             name = _text(header[345:500]) + b"/" + name
@@ -145,9 +150,8 @@ def _entry(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> Entry:
         kind = DIRECTORY if name.endswith(b"/") else REGULAR
     if kind not in _KNOWN:
         raise data.damaged(f"has an entry {name!r:.80} of the unknown type {chr(kind)!r}")
-    link = extensions.get(b"linkpath")
-    link = _text(header[157:257]) if link is None else link
-    if len(name) > _PATH_LIMIT or len(link) > _PATH_LIMIT or b"\0" in name or b"\0" in link:
+    link = extensions.get(b"linkpath") or _text(header[157:257])
+    if len(name) > PATH_LIMIT or len(link) > PATH_LIMIT or b"\0" in name or b"\0" in link:
         raise data.damaged(f"has a name that no file can have: {name!r:.80}")
     return Entry(
         kind=kind,
@@ -161,44 +165,37 @@ def _entry(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> Entry:
 
 def _size(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> int:
     stated = extensions.get(b"size")
-    if stated is None:
-        return _number(header[124:136], data, "size")
-    if not stated.isdigit() or len(stated) > 20 or int(stated) > _SIZE_LIMIT:
+    if stated and not (stated.isdigit() and len(stated) <= 20):
         raise data.damaged(f"states the size {stated!r:.40}")
-    return int(stated)
+    size = int(stated) if stated else _number(header[124:136], data, "size")
+    if not 0 <= size <= _SIZE_LIMIT:
+        raise data.damaged(f"states the size {size}")
+    return size
 
 
 def _mtime(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> float:
-    """Seconds since 1970, within what every file system can hold; odd stamps become 0."""
+    """Seconds since 1970, within what file systems can hold; odd stamps become 0."""
     stated = extensions.get(b"mtime")
     try:
-        if stated is not None:
-            seconds = float(stated[:40])
-        else:
-            seconds = _number(header[136:148], data, "time stamp", negative=True)
+        seconds = float(stated[:40]) if stated else _number(header[136:148], data, "time stamp")
     except ValueError:
         return 0.0
     # The comparison is false for "nan", too.
-    return seconds if 0 <= seconds < 1 << 33 else 0.0
+    return seconds if _EARLIEST <= seconds < _LATEST else 0.0
 
 
-def _number(field: bytes, data: Bytes, what: str, negative: bool = False) -> int:
-    """An octal field, or GNU's base 256 where the first bit is set."""
+def _number(field: bytes, data: Bytes, what: str) -> int:
+    """An octal field, or GNU's base 256 where the first bit is set; the second is its sign."""
     if field[0] & 0x80:
-        value = int.from_bytes(bytes((field[0] & 0x7F,)) + field[1:], "big")
-        if field[0] & 0x40:
-            value = -1
-    else:
-        digits = field.strip(b" \0")
+        first = field[0] if field[0] & 0x40 else field[0] & 0x7F
+        return int.from_bytes(bytes((first,)) + field[1:], "big", signed=True)
+    digits = field.strip(b" \0")
+    try:
         if digits and not digits.isdigit():
-            raise data.damaged(f"has a header whose {what} is {field!r}")
-        try:
-            value = int(digits or b"0", 8)
-        except ValueError:
-            raise data.damaged(f"has a header whose {what} is {field!r}") from None
-    if (value < 0 and not negative) or value > _SIZE_LIMIT:
-        raise data.damaged(f"has a header whose {what} is out of range: {field!r}")
-    return value
+            raise ValueError
+        return int(digits or b"0", 8)
+    except ValueError:
+        raise data.damaged(f"has a header whose {what} is {field!r}") from None
 
 
 def _text(field: bytes) -> bytes:

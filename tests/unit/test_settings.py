@@ -1,0 +1,115 @@
+"""Settings come from the environment and one YAML file; a mistake is told with its place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cwl_userspace.errors import SettingsError
+from cwl_userspace.settings import Settings, load
+
+EXAMPLE = """
+engine: proot
+store: ~/images
+on_unmet: warn
+registries:
+  docker.io:
+    mirrors: ["http://127.0.0.1:5000", "oci:/shared/images"]
+  registry.example.org: {insecure: true}
+"""
+
+
+def read(place: Path, text: str | None, **environment: str) -> Settings:
+    variables = {
+        "HOME": str(place),
+        "XDG_CACHE_HOME": str(place / "cache"),
+        "XDG_CONFIG_HOME": str(place / "config"),
+        "XDG_STATE_HOME": str(place / "state"),
+        **environment,
+    }
+    if text is not None:
+        (place / "config" / "cwl-userspace").mkdir(parents=True, exist_ok=True)
+        (place / "config" / "cwl-userspace" / "config.yml").write_text(text)
+    return load(variables)
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    settings = read(tmp_path, None)
+    assert (settings.engine, settings.on_unmet, settings.proot) == ("auto", "", "")
+    assert settings.store == str(tmp_path / "cache" / "cwl-userspace")
+    assert settings.registries == {}
+
+
+def test_the_file_is_read_and_the_second_time_from_its_copy(tmp_path: Path) -> None:
+    for _ in range(2):
+        settings = read(tmp_path, EXAMPLE)
+        assert (settings.engine, settings.on_unmet) == ("proot", "warn")
+        assert settings.store == str(tmp_path / "images")
+        hub = settings.registries["docker.io"]
+        assert hub.mirrors == ("http://127.0.0.1:5000", "oci:/shared/images")
+        assert settings.registries["registry.example.org"].insecure
+    assert (tmp_path / "cache" / "cwl-userspace" / "config.json").exists()
+
+
+def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
+    assert read(tmp_path, "engine: proot\n").engine == "proot"
+    assert read(tmp_path, "engine: userns\n").engine == "userns"
+
+
+def test_the_environment_wins(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        EXAMPLE,
+        CWL_USERSPACE_ENGINE="userns",
+        CWL_USERSPACE_HOME="/elsewhere",
+        CWL_USERSPACE_ON_UNMET="refuse",
+    )
+    assert (settings.engine, settings.store) == ("userns", "/elsewhere")
+    assert settings.on_unmet == "refuse"
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where a directory should be")
+    assert read(tmp_path, EXAMPLE).engine == "proot"
+
+
+def test_without_home_the_account_is_asked(tmp_path: Path) -> None:
+    settings = load({"XDG_CACHE_HOME": str(tmp_path)})
+    assert settings.store == str(tmp_path / "cwl-userspace")
+    assert os.path.isabs(settings.state)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("engine: auto\nengin: x\n", 2, ["'engin'", "did you mean 'engine'?"]),
+        ("registries:\n  docker.io:\n    miror: []\n", 3, ["'miror'", "did you mean 'mirrors'?"]),
+        ("registries:\n  docker.io:\n    mirrors: oci:/x\n", 3, ["mirrors", "a list"]),
+        ("registries:\n  docker.io:\n    mirrors: [ftp://x]\n", 3, ["ftp://x", "oci:DIRECTORY"]),
+        ("registries:\n  x.org: {insecure: maybe}\n", 2, ["'maybe'", "true or false"]),
+        ("registries: [docker.io]\n", 1, ["registries", "keys and values"]),
+        ("engine: [userns]\n", 1, ["engine", "text"]),
+        ("engine: auto\n  store: x\n", 2, ["not YAML"]),
+        ("- engine\n", 1, ["the file", "keys and values"]),
+    ],
+)
+def test_a_mistake_is_told_with_file_line_and_what_was_expected(
+    tmp_path: Path, text: str, line: int, words: list[str]
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, text)
+    said = str(caught.value)
+    assert f"{tmp_path}/config/cwl-userspace/config.yml:{line}: " in said
+    assert all(word in said for word in words)
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nothing\.yml"):
+        read(tmp_path, None, CWL_USERSPACE_CONFIG=str(tmp_path / "nothing.yml"))
+
+
+def test_an_unknown_policy_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="'ignore'"):
+        read(tmp_path, None, CWL_USERSPACE_ON_UNMET="ignore")
