@@ -11,6 +11,7 @@ from cwl_userspace.cli.words import Words, parse
 from cwl_userspace.errors import PromiseUnmet, UsageError
 from cwl_userspace.settings import ON_UNMET
 from cwl_userspace.spec import RunRequest
+from cwl_userspace.stdin import open_closed_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         return show("run", "[OPTIONS] IMAGE [COMMAND [ARG...]]", OPTIONS)
     if not words.arguments:
         raise UsageError("run needs an image", "for example: cwl-userspace run debian ls")
+    open_closed_streams()
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = _request(words, context)
     _check_cidfile(words)
