@@ -203,7 +203,8 @@ def pair_layers(manifest: Manifest, config: bytes, what: str) -> tuple[Layer, ..
 
 def diff_ids_of(config: bytes, what: str) -> Iterator[Digest]:
     """The digests of the uncompressed layers that an image configuration states."""
-    document = _object(load_json(config, f"the configuration of {what}"), what)
+    what = f"the configuration of {what}"
+    document = _object(load_json(config, what), what)
     rootfs = _object(document.get("rootfs"), f"the rootfs of {what}")
     for text in _array(rootfs.get("diff_ids", []), f"the DiffIDs of {what}"):
         yield Digest.parse(text)

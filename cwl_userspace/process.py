@@ -18,6 +18,7 @@ from cwl_userspace.errors import (
     EngineError,
     UserspaceError,
 )
+from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.kernel import signals
 from cwl_userspace.kernel import syscalls as sys_
 from cwl_userspace.stdin import Relay
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cwl_userspace.engines.base import Launch
+    from cwl_userspace.guard import Guard
     from cwl_userspace.terminal import Terminal
 
 # How long a program may take to end after a signal that asks it to, in seconds: Docker's default.
@@ -126,7 +128,7 @@ class _Supervisor:
             launch.argv, launch.environment, launch.working_dir, launch.terminal
         )
         status_in = self._status_pipe()
-        guard = keeper.Guard(launch.guarded) if launch.guarded else None
+        guard = self._guard()
 
         def become_container() -> None:
             nsinit.execute(launch.last)
@@ -148,7 +150,17 @@ class _Supervisor:
         )
         if not launch.namespaces:
             keeper.kill_all_below()
+        if launch.private and code == keeper.KILLED:
+            # The supervisor may have been killed, and then nobody else would.
+            remove_tree(launch.private)
         return code
+
+    def _guard(self) -> Guard | None:
+        if not self._launch.guarded:
+            return None
+        from cwl_userspace.guard import Guard
+
+        return Guard(self._launch.guarded)
 
     def _status_pipe(self) -> int:
         """A pipe whose write end is the descriptor that the program tells its status on."""

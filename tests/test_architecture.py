@@ -24,7 +24,7 @@ ROOMS = {
     "plan": {"plan", "accounts"},
     "hostfacts": {"hostfacts"},
     "engines": {"engines"},
-    "process": {"process", "keeper", "nsinit", "inroot", "prepare", "stdin", "terminal"},
+    "process": {"process", "keeper", "guard", "nsinit", "inroot", "prepare", "stdin", "terminal"},
     "records": {"log", "runs", "private"},
     "cli": {"cli", "__main__"},
     "shims": {"shims"},

@@ -58,7 +58,7 @@ def _spec(request: RunRequest, config: object, rootfs: str, context: Context) ->
 def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int:
     from cwl_userspace import process, runs
     from cwl_userspace.engines.choose import choose
-    from cwl_userspace.private import private_directory
+    from cwl_userspace.private import private_directory, remove_private_directory
 
     engine = choose(context.engine, context.settings, context.environ)
     _settle_unmet(context, words, spec, engine)
@@ -66,20 +66,21 @@ def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int
         if words.value(name) or words.list(name):
             context.log.say(f"--{name} is accepted but has no effect yet")
     identifier = os.urandom(32).hex()
-    with private_directory(context.environ, identifier) as private:
-        launch = engine.launch(spec, private)
-        if words.flag("print-command"):
-            from cwl_userspace.cli.show import command_line
+    private = private_directory(context.environ, identifier, large=engine.copies(spec))
+    launch = engine.launch(spec, private)
+    if words.flag("print-command"):
+        from cwl_userspace.cli.show import command_line
 
-            os.write(1, os.fsencode(command_line(launch, private)) + b"\n")
-            return 0
-        _write_cidfile(words, identifier)
-        facts = {"name": words.value("name"), "image": image, "engine": engine.name}
-        runs.register(context.settings.state, identifier, facts)
-        try:
-            return process.run(launch, _die_with_parent(context, words))
-        finally:
-            runs.unregister(context.settings.state, identifier)
+        os.write(1, os.fsencode(command_line(launch, private)) + b"\n")
+        return 0
+    _write_cidfile(words, identifier)
+    facts = {"name": words.value("name"), "image": image, "engine": engine.name}
+    runs.register(context.settings.state, identifier, facts)
+    try:
+        return process.run(launch, _die_with_parent(context, words))
+    finally:
+        runs.unregister(context.settings.state, identifier)
+        remove_private_directory(private)
 
 
 def _settle_unmet(context: Context, words: Words, spec: ContainerSpec, engine: Engine) -> None:

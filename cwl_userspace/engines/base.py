@@ -24,6 +24,7 @@ class Launch:
     ``before``: operations of the supervisor itself. ``inside``: operations of the keeper, that
     is, of process 1. ``last``: operations of the program's own process, just before ``argv``.
     ``prepare``: what must be made in the run's private directory before anything starts.
+    ``private``: the directory that ``prepare`` fills, to be removed at the end.
     ``skip``: how many processes stand between the keeper's child and the one to signal.
     ``guarded``: places of the host whose modes, owners and times the container must not change.
     ``status_fd``: a descriptor on which a byte, the program's exit code, tells of its end; 0 if
@@ -40,6 +41,7 @@ class Launch:
         "last",
         "namespaces",
         "prepare",
+        "private",
         "skip",
         "status_fd",
         "terminal",
@@ -57,6 +59,7 @@ class Launch:
         inside: Sequence[Sequence[Any]] = (),
         last: Sequence[Sequence[Any]] = (),
         prepare: Sequence[Sequence[Any]] = (),
+        private: str = "",
         skip: int = 0,
         status_fd: int = 0,
         guarded: Sequence[str] = (),
@@ -71,6 +74,7 @@ class Launch:
         self.inside = [list(operation) for operation in inside]
         self.last = [list(operation) for operation in last]
         self.prepare = [list(operation) for operation in prepare]
+        self.private = private
         self.skip = skip
         self.status_fd = status_fd
         self.guarded = tuple(guarded)
@@ -101,6 +105,9 @@ if TYPE_CHECKING:
 
         def notes(self) -> list[str]:
             """What to know of a promise that is kept in another way than elsewhere."""
+
+        def copies(self, spec: ContainerSpec) -> bool:
+            """True if a launch makes a private copy of the whole tree."""
 
         def launch(self, spec: ContainerSpec, private: str) -> Launch:
             """How to start the container; ``private`` is a directory for this run alone."""

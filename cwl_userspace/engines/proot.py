@@ -100,7 +100,7 @@ class Proot:
 
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The command line of proot, and what is to be made in ``private`` before."""
-        plan = _Plan(spec, private, copy=self._copies(spec))
+        plan = _Plan(spec, private, copy=self.copies(spec))
         plan.devices([self._facts["machine"], _STATUS_FD])
         plan.loader(self._path)
         plan.temporary_places()
@@ -134,13 +134,14 @@ class Proot:
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=prepare,
+            private=private,
             status_fd=_STATUS_FD,
             skip=1,
             guarded=plan.guarded() if self._facts["mode_guard"] else [],
             terminal=spec.tty,
         )
 
-    def _copies(self, spec: ContainerSpec) -> bool:
+    def copies(self, spec: ContainerSpec) -> bool:
         """Emulated root means to write to the root; and without Landlock nothing protects it."""
         wants_to_write = spec.identity.emulate_root and not spec.read_only
         return wants_to_write or self._facts["landlock"] < _LANDLOCK_NEEDED
@@ -152,7 +153,7 @@ class Proot:
 
     def _identity(self, spec: ContainerSpec) -> list[str]:
         identity = spec.identity
-        if identity.uid == 0 and (identity.emulate_root or os.geteuid() != 0):
+        if identity.uid == 0 and os.geteuid() != 0:
             return ["-0"]
         if (identity.uid, identity.gid) != (os.geteuid(), os.getegid()):
             return ["-i", f"{identity.uid}:{identity.gid}"]

@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 from typing import Any
 
-from cwl_userspace import keeper
 from cwl_userspace.engines.status import status_program
+from cwl_userspace.guard import Guard
 from cwl_userspace.kernel import landlock, seccomp
 from cwl_userspace.kernel.syscalls import set_no_new_privs
 
@@ -78,7 +78,7 @@ def _mode_guard_works() -> bool:
         set_no_new_privs()
         guard.install()
 
-    guard = keeper.Guard(())
+    guard = Guard(())
     child = os.fork()
     if child == 0:
         try:

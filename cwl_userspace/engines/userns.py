@@ -50,6 +50,10 @@ class Userns:
             notes.append(f"no overlay here ({reason}): the root is of read-only binds")
         return notes
 
+    def copies(self, spec: ContainerSpec) -> bool:
+        """Never: what is written goes to memory."""
+        return False
+
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The operations that make this container; ``private`` only lends a random name."""
         old = f".old-{os.path.basename(private)}"

@@ -53,7 +53,8 @@ class Tree(MakeDirectory):
     def apply(self, data: tar.Bytes, whiteouts: bool = True) -> None:
         """Apply one layer; raise LayerError if it is damaged or hostile.
 
-        Without ``whiteouts`` (a rootfs tar is no layer) ``.wh.`` names are ordinary files.
+        Without ``whiteouts`` (a rootfs tar is no layer) a ``.wh.`` name is refused: the same bytes
+        as a layer make another tree, and both would be filed under one DiffID.
         """
         self._tracking = self._applied > 0
         self._touched = set()
@@ -105,8 +106,15 @@ class Tree(MakeDirectory):
         if not parts:
             self._apply_root(entry, data)
             return
+        if _RESERVED in entry.name and any(p.startswith(_RESERVED) for p in parts[:-1]):
+            return  # AUFS keeps its own files there
         name = parts[-1]
-        if whiteouts and name.startswith(_WHITEOUT):
+        if name.startswith(_WHITEOUT):
+            if not whiteouts:
+                raise LayerError(
+                    f"{data.what} holds {name!r:.80}, which only a layer of an image has a use for",
+                    "make the tar again without it (tar --exclude='.wh.*')",
+                )
             self._whiteout(parts[:-1], name, data)
             return
         parent = self._open_parent(parts[:-1])

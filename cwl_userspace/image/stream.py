@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import bz2
 import hashlib
-import io
 import lzma
 import queue
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import IO, Any, Protocol, cast
+from typing import Any, Protocol
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ContentMismatch, LayerError
@@ -28,7 +27,9 @@ except ImportError:
     fast_zlib = zlib
 
 _PIECE = 1 << 20
+_ZSTD_PIECE = 1 << 11
 _WINDOW = 1 << 27
+_XZ_MEMORY = 1 << 28
 _DEPTH = 8
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _XZ, _BZIP2 = b"\xfd7zXZ\x00", b"BZh"
@@ -175,7 +176,7 @@ def _decoder(head: bytes, stream: Iterator[bytes], what: str) -> Iterator[bytes]
     if head.startswith(_ZSTD):
         return _unzstd(stream, what)
     if head.startswith(_XZ):
-        return _inflate_members(stream, lzma.LZMADecompressor, what)
+        return _inflate_members(stream, lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY), what)
     if head.startswith(_BZIP2):
         return _inflate_members(stream, bz2.BZ2Decompressor, what)
     return stream
@@ -211,27 +212,28 @@ def _finish_gzip(inflater: Any, what: str) -> Iterator[bytes]:
 
 
 def _unzstd(stream: Iterator[bytes], what: str) -> Iterator[bytes]:
-    """Every frame of a zstd file (RFC 8878); zstd:chunked adds skippable frames."""
+    """Every frame of a zstd file (RFC 8878); zstd:chunked adds skippable frames.
+
+    The library's own readers take input that is cut short for its end, so each frame is followed
+    here. Small pieces go in, since one of 2 KiB can come out as 64 MiB.
+    """
     import zstandard
 
-    class Reader(io.RawIOBase):
-        """The chunks as a file."""
-
-        rest = b""
-
-        def readable(self) -> bool:
-            return True
-
-        def read(self, size: int = -1) -> bytes:
-            data = self.rest or next(stream, b"")
-            self.rest = data[size:] if size >= 0 else b""
-            return data[:size] if size >= 0 else data
-
-    ended = Reader()
     decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
-    with decompressor.stream_reader(cast(IO[bytes], ended), read_across_frames=True) as reader:
-        while piece := reader.read(_PIECE):
-            yield piece
+    frame: Any = None
+    for chunk in stream:
+        for start in range(0, len(chunk), _ZSTD_PIECE):
+            data = chunk[start : start + _ZSTD_PIECE]
+            while data:
+                frame = frame or decompressor.decompressobj()
+                plain = frame.decompress(data)
+                for at in range(0, len(plain), _PIECE):
+                    yield plain[at : at + _PIECE]
+                data = b""
+                if frame.eof:
+                    data, frame = frame.unused_data, None
+    if frame is not None:
+        raise LayerError(f"{what} is cut short", "fetch the image again")
 
 
 def _inflate_members(stream: Iterator[bytes], new: Any, what: str) -> Iterator[bytes]:
