@@ -112,5 +112,6 @@ def _view(spec: ContainerSpec) -> dict[str, Any]:
     for mount in spec.mounts:
         view.bind(view.resolve(mount.target), mount.source, os.path.isdir(mount.source))
     for path, _ in spec.files:
-        view.expand(os.path.dirname(view.resolve(path)))
+        above, name = os.path.split(path)
+        view.leave_out(os.path.join(view.resolve(above), name))
     return view.parts()
