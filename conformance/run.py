@@ -19,6 +19,7 @@ from conformance.loopback import redirected, serving
 from conformance.problem import Problem
 from conformance.programs import require_programs
 from conformance.report import Ran, Verdict, describe, judge, publish
+from conformance.witness import watching
 
 # Each door is a CWL runner and the words that lead it to us.
 DOORS = {
@@ -68,7 +69,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
     try:
-        verdict, seconds, marks = _run(options)
+        with watching() as witness:
+            verdict, seconds, marks = _run(options)
     except Problem as problem:
         problem.report("conformance.run")
         return 2
@@ -79,9 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     marked = "".join(f", {mark}" for mark in marks.values())
     print(
         f"{options.door} {options.engine}: {verdict.passed} of {verdict.selected} passed"
-        f" in {seconds:.0f} s{marked}"
+        f" in {seconds:.0f} s{marked}; {witness}"
     )
-    return 1 if verdict.failures else 0
+    if complaint := witness.complaint(options.engine):
+        print(f"{options.door} {options.engine}: {complaint}")
+    return 1 if verdict.failures or complaint else 0
 
 
 def _run(options: argparse.Namespace) -> tuple[Verdict, float, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""``python -m cwl_userspace.replay LAUNCH DIRECTORY COMMAND...``: what ``run --print-command`` shows.
+"""``python -m cwl_userspace.replay LAUNCH DIRECTORY COMMAND...``, as ``--print-command`` shows it.
 
 LAUNCH is a launch as JSON, without its command; the directory is the run's own, which is removed
 afterwards.
