@@ -72,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Problem as problem:
         problem.report("conformance.run")
         return 2
+    except KeyboardInterrupt:
+        return 130
     for failure in verdict.failures:
         print(describe(failure._replace(test=marks.get(failure.test, failure.test))))
     marked = "".join(f", {mark}" for mark in marks.values())
@@ -84,6 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> tuple[Verdict, float, dict[str, str]]:
     command = _door(options.door)
+    if not (options.images / "index.json").is_file():
+        raise Problem(
+            f"no images in '{options.images}'",
+            f"make them: python3 -m conformance.images --to {options.images}",
+        )
     # cwltool evaluates JavaScript with it, outside of all containers.
     require_programs("node")
     output: Path = options.output.resolve()

@@ -44,7 +44,8 @@ def entry() -> NoReturn:
     """
     code = main()
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where the caller has closed it
+            sys.stdout.flush()
     except OSError:
         code = code or 141
     os._exit(code)

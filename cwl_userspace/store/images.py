@@ -138,7 +138,7 @@ def _build(
         chain = chain_id(diff_ids)
         name = os.path.relpath(private, store.path)
         store.write_file(f"{name}/tree.json", json.dumps(facts))
-        _flush(rootfs)
+        _flush(private)  # rootfs itself may be closed to us by its mode
         store.publish(private, f"trees/{chain.hex}")
         return diff_ids
 

@@ -40,6 +40,7 @@ class Store:
 
     def prepare(self) -> None:
         """Make the store or check its format; raise StoreError where it cannot be used."""
+        self.check()
         try:
             for name in ("names", "images", "blobs/sha256", "trees", "tmp", "locks"):
                 os.makedirs(os.path.join(self.path, name), mode=0o755, exist_ok=True)
@@ -48,18 +49,18 @@ class Store:
                 self.write_file("format", FORMAT + "\n")
         except OSError as error:
             raise self.failure(error, "make the store") from None
-        self.check()
 
     def check(self) -> None:
         """Raise StoreError if the store is of a format that this release does not know."""
         try:
             with open(os.path.join(self.path, "format"), encoding="ascii") as file:
                 found = file.read(64).strip()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "its format is no text"
             raise StoreError(
-                f"the store {self.path} cannot be read: {error}", "set CWL_USERSPACE_HOME"
+                f"the store {self.path} cannot be read: {reason}", "set CWL_USERSPACE_HOME"
             ) from None
         if found != FORMAT:
             raise StoreError(
@@ -83,7 +84,9 @@ class Store:
         try:
             fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
-                os.write(fd, data)
+                written = os.write(fd, data)
+                while written < len(data):  # the space ran out, or a signal came
+                    written += os.write(fd, data[written:])
             finally:
                 os.close(fd)
             os.replace(aside, path)

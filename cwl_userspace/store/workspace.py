@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.store.store import Store, abandoned, private_name
 
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EROFS, errno.EACCES)
-
 
 @contextlib.contextmanager
 def workspace(store: Store) -> Iterator[str]:
@@ -42,8 +40,11 @@ def sweep(store: Store) -> None:
         return
     for name in names:
         if abandoned(name.removesuffix(".file")):
+            mine = os.path.join(top, private_name())
+            # Of several processes that sweep at once one gets it, and none trips over another.
             with contextlib.suppress(OSError):
-                remove_tree(os.path.join(top, name))
+                os.rename(os.path.join(top, name), mine)
+                remove_tree(mine)
 
 
 @contextlib.contextmanager
@@ -74,7 +75,7 @@ def _acquire(fd: int, patience: float) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return
+            if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
+                return  # ENOLCK, ENOSYS, EOPNOTSUPP, whatever: there are no locks here
         time.sleep(pause)
         pause = min(pause * 1.5, 0.5)

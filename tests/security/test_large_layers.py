@@ -1,0 +1,83 @@
+"""Layers that are large or deep: little memory is needed, and all of it can be removed again."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import tars
+from tests.command import Command
+from tests.images import CONFIG, LAYER, MANIFEST, NAME, Layout, config_json
+from tests.security.conftest import Images
+
+
+def test_directories_one_in_another_are_made_and_removed(images: Images) -> None:
+    command = images.command
+    path = "d/" * 1900
+    image = images.layout(tars.layer(tars.file(f"{path}f", b"x"), tars.directory(path, 0o500)))
+    result = command.load(image)
+    assert result.returncode == 0, result
+    assert (command.path() / path / "f").read_bytes() == b"x"
+    result = command("rmi", NAME)
+    assert (result.returncode, result.stderr) == (0, b"")
+    command.assert_no_trees()
+    command.assert_no_litter()
+
+
+def test_directories_deeper_than_any_path_are_refused_or_removed_again(images: Images) -> None:
+    """Links lead further down than one name could; then a whiteout has to remove it all."""
+    path, members = "d/" * 1900, list[bytes]()
+    for level in range(4):
+        members += [tars.directory(f"{'l/' if level else ''}{path}")]
+        members += [tars.symlink("m", f"{'l/' if level else ''}{path}"), tars.symlink("l", "m")]
+        members += [tars.symlink("l", "/" + "/".join(["d"] * 1900))]
+    result = images.command.load(
+        images.layout(tars.layer(*members), tars.layer(tars.whiteout("d"), tars.file("f")))
+    )
+    if result.returncode:
+        images.command.assert_refused(result)
+    else:
+        assert images.command("rmi", NAME).returncode == 0
+        images.command.assert_no_trees()
+
+
+def test_a_gigabyte_of_zeros_needs_little_memory(command: Command, tmp_path: Path) -> None:
+    """The peak is the program's own: it is measured by a process that runs nothing else."""
+    image = _layout_of_zeros(tmp_path / "image", tars.header("zeros", size=1 << 30))
+    measure = (
+        "import resource, subprocess, sys\n"
+        "code = subprocess.call(sys.argv[1:])\n"
+        "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", measure, *command.words("load", "-q", "-i", image)],
+        env=command.environ,
+        capture_output=True,
+        check=True,
+    )
+    code, kibibytes = map(int, result.stdout.split()[-2:])
+    assert code == 0 and kibibytes < 400 << 10
+    assert (command.path() / "zeros").stat().st_size == 1 << 30
+    assert command("rmi", NAME).returncode == 0
+
+
+def _layout_of_zeros(path: Path, header: bytes) -> Path:
+    """A layer of a gigabyte, packed as many members of gzip that are all alike."""
+    piece = bytes(1 << 24)
+    digest = hashlib.sha256(header)
+    for _ in range(64):
+        digest.update(piece)
+    digest.update(tars.END)
+    packed = tars.gzipped(header) + tars.gzipped(piece) * 64 + tars.gzipped(tars.END)
+    layout = Layout()
+    layout.entry(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": layout.add(config_json([f"sha256:{digest.hexdigest()}"]), CONFIG),
+            "layers": [layout.add(packed, LAYER)],
+        }
+    )
+    return layout.directory(path)
