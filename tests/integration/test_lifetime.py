@@ -65,9 +65,15 @@ def killed_after_the_grace(box: Box, main: str) -> None:
 def test_a_kill_of_the_run_leaves_nothing_alive(box: Box, main: str) -> None:
     word = marker()
     process = box.start_sh(tree(word, main))
+    directories = box.home.place / "tmp"
+    before = set(directories.iterdir())
     process.kill()
     assert process.wait(5) == -signal.SIGKILL
     assert all_gone(word)
+    # With namespaces all was in memory.
+    assert box.engine == "userns" or any(before - set(directories.iterdir()) for _ in waiting(3)), (
+        "the run's directory is still there"
+    )
 
 
 def test_a_kill_of_the_keeper_leaves_nothing_alive(box: Box) -> None:
