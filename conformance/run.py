@@ -19,6 +19,7 @@ from conformance.loopback import redirected, serving
 from conformance.problem import Problem
 from conformance.programs import require_programs
 from conformance.report import Ran, Verdict, describe, judge, publish
+from conformance.witness import watching
 
 # Each door is a CWL runner and the words that lead it to us.
 DOORS = {
@@ -68,22 +69,32 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
     try:
-        verdict, seconds, marks = _run(options)
+        with watching() as witness:
+            verdict, seconds, marks = _run(options)
     except Problem as problem:
         problem.report("conformance.run")
         return 2
+    except KeyboardInterrupt:
+        return 130
     for failure in verdict.failures:
         print(describe(failure._replace(test=marks.get(failure.test, failure.test))))
     marked = "".join(f", {mark}" for mark in marks.values())
     print(
         f"{options.door} {options.engine}: {verdict.passed} of {verdict.selected} passed"
-        f" in {seconds:.0f} s{marked}"
+        f" in {seconds:.0f} s{marked}; {witness}"
     )
-    return 1 if verdict.failures else 0
+    if complaint := witness.complaint(options.engine):
+        print(f"{options.door} {options.engine}: {complaint}")
+    return 1 if verdict.failures or complaint else 0
 
 
 def _run(options: argparse.Namespace) -> tuple[Verdict, float, dict[str, str]]:
     command = _door(options.door)
+    if not (options.images / "index.json").is_file():
+        raise Problem(
+            f"no images in '{options.images}'",
+            f"make them: python3 -m conformance.images --to {options.images}",
+        )
     # cwltool evaluates JavaScript with it, outside of all containers.
     require_programs("node")
     output: Path = options.output.resolve()

@@ -48,7 +48,7 @@ def choose(tests: dict[str, Test], only: str) -> dict[str, Test]:
         return tests
     if only == "containers":
         return {name: test for name, test in tests.items() if wants_container(test["tool"])}
-    names = [name.strip() for name in only.split(",") if name.strip()]
+    names = [name.strip() for name in only.split(",")]
     for name in names:
         if name not in tests:
             near = difflib.get_close_matches(name, ["all", "containers", *tests])

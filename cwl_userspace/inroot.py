@@ -60,34 +60,35 @@ def _mountinfo() -> str:
     raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), "/proc/self/mountinfo")
 
 
-def make_directory(path: str) -> None:
+def make_directory(path: str, links: int = _LINK_LIMIT) -> None:
     """Make a directory and its parents; a link on the way is followed, even one to nowhere."""
-    for _ in range(_LINK_LIMIT):
-        if os.path.isdir(path):
-            return
-        parent = os.path.dirname(path)
-        if parent != path:
-            make_directory(parent)
-        try:
-            os.mkdir(path, 0o755)
-            return
-        except FileExistsError:
-            path = os.path.join(parent, _read_link(path))
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent != path:
+        make_directory(parent, links)
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        make_directory(os.path.join(parent, _read_link(path)), _one_less(links, path))
 
 
-def make_file(path: str) -> None:
+def make_file(path: str, links: int = _LINK_LIMIT) -> None:
     """Make an empty file to mount upon if there is nothing yet."""
-    for _ in range(_LINK_LIMIT):
-        if os.path.exists(path):
-            return
-        make_directory(os.path.dirname(path))
-        try:
-            touch(path)
-            return
-        except FileExistsError:
-            path = os.path.join(os.path.dirname(path), _read_link(path))
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    if os.path.exists(path):
+        return
+    parent = os.path.dirname(path)
+    make_directory(parent, links)
+    try:
+        touch(path)
+    except FileExistsError:
+        make_file(os.path.join(parent, _read_link(path)), _one_less(links, path))
+
+
+def _one_less(links: int, path: str) -> int:
+    if links == 0:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    return links - 1
 
 
 def _read_link(path: str) -> str:

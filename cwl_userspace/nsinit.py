@@ -313,31 +313,3 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "untranslated_paths": untranslated_paths,
     "no_network": no_network,
 }
-
-
-def main() -> int:
-    """``python -m cwl_userspace.nsinit LAUNCH DIRECTORY COMMAND...``: run a launch given as JSON.
-
-    The directory is the run's own, which is removed afterwards.
-    """
-    import json
-    import sys
-
-    from cwl_userspace import process
-    from cwl_userspace.engines.base import Launch
-    from cwl_userspace.errors import UserspaceError
-    from cwl_userspace.image.confine import remove_tree
-
-    _, facts, private, *argv = sys.argv
-    try:
-        return process.run(Launch(argv=argv, **json.loads(facts)), die_with_parent=False)
-    except UserspaceError as error:
-        os.write(2, f"cwl-userspace: {error}\n".encode("utf-8", "surrogateescape"))
-        return error.exit_code
-    finally:
-        if os.path.lexists(private):
-            remove_tree(private)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

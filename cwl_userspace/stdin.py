@@ -20,6 +20,13 @@ _FIONREAD = 0x541B
 _CHUNK = 1 << 16
 
 
+def open_closed_streams() -> None:
+    """Have the standard streams open, so that nothing else gets their numbers."""
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) < 3:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
 class Relay:
     """Feeds a pipe from the regular file that standard input is."""
 
@@ -33,14 +40,7 @@ class Relay:
     @classmethod
     def for_standard_input(cls) -> Relay | None:
         """A relay if standard input is a regular file, else None: then it is passed unchanged."""
-        try:
-            if not stat.S_ISREG(os.fstat(0).st_mode):
-                return None
-        except OSError:
-            # Closed: the program gets an empty one, so that no file it opens becomes its input.
-            os.open(os.devnull, os.O_RDONLY)
-            return None
-        return cls(0)
+        return cls(0) if stat.S_ISREG(os.fstat(0).st_mode) else None
 
     def become_standard_input(self) -> None:
         """In the child: the pipe takes the file's place."""

@@ -8,9 +8,10 @@ from cwl_userspace.cli.fetch import find_or_fetch
 from cwl_userspace.cli.mounts import mount, volume
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import Words, parse
-from cwl_userspace.errors import PromiseUnmet, UsageError
+from cwl_userspace.errors import EngineError, PromiseUnmet, UsageError
 from cwl_userspace.settings import ON_UNMET
 from cwl_userspace.spec import RunRequest
+from cwl_userspace.stdin import open_closed_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from cwl_userspace.cli.context import Context
     from cwl_userspace.engines.base import Engine
-    from cwl_userspace.spec import ContainerSpec
+    from cwl_userspace.spec import ContainerSpec, ImageConfig
 
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -35,6 +36,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         return show("run", "[OPTIONS] IMAGE [COMMAND [ARG...]]", OPTIONS)
     if not words.arguments:
         raise UsageError("run needs an image", "for example: cwl-userspace run debian ls")
+    open_closed_streams()
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = _request(words, context)
     _check_cidfile(words)
@@ -43,20 +45,19 @@ def command(context: Context, argv: Sequence[str]) -> int:
     return _run(context, words, spec, str(record.id))
 
 
-def _spec(request: RunRequest, config: object, rootfs: str, context: Context) -> ContainerSpec:
+def _spec(request: RunRequest, config: ImageConfig, rootfs: str, context: Context) -> ContainerSpec:
     from cwl_userspace import hostfacts
     from cwl_userspace.plan import plan
-    from cwl_userspace.spec import ImageConfig
 
-    assert isinstance(config, ImageConfig)
     host = hostfacts.host(context.environ, request.network_off)
     return plan(request, config, rootfs, hostfacts.accounts(rootfs), host)
 
 
 def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int:
     from cwl_userspace import process, runs
+    from cwl_userspace.engines import probe
     from cwl_userspace.engines.choose import choose
-    from cwl_userspace.private import private_directory
+    from cwl_userspace.private import private_directory, remove_private_directory
 
     engine = choose(context.engine, context.settings, context.environ)
     _settle_unmet(context, words, spec, engine)
@@ -64,20 +65,25 @@ def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int
         if words.value(name) or words.list(name):
             context.log.say(f"--{name} is accepted but has no effect yet")
     identifier = os.urandom(32).hex()
-    with private_directory(context.environ, identifier) as private:
-        launch = engine.launch(spec, private)
-        if words.flag("print-command"):
-            from cwl_userspace.cli.show import command_line
+    private = private_directory(context.environ, identifier, large=engine.copies(spec))
+    launch = engine.launch(spec, private)
+    if words.flag("print-command"):
+        from cwl_userspace.cli.show import command_line
 
-            os.write(1, os.fsencode(command_line(launch, private)) + b"\n")
-            return 0
-        _write_cidfile(words, identifier)
-        facts = {"name": words.value("name"), "image": image, "engine": engine.name}
-        runs.register(context.settings.state, identifier, facts)
-        try:
-            return process.run(launch, _die_with_parent(context, words))
-        finally:
-            runs.unregister(context.settings.state, identifier)
+        os.write(1, os.fsencode(command_line(launch, private)) + b"\n")
+        return 0
+    _write_cidfile(words, identifier)
+    facts = {"name": words.value("name"), "image": image, "engine": engine.name}
+    runs.register(context.settings.state, identifier, facts)
+    try:
+        return process.run(launch, _die_with_parent(context, words))
+    except EngineError:
+        # What a probe found may have changed since: the next run looks again.
+        probe.forget(context.settings.cache, engine.name)
+        raise
+    finally:
+        runs.unregister(context.settings.state, identifier)
+        remove_private_directory(private)
 
 
 def _settle_unmet(context: Context, words: Words, spec: ContainerSpec, engine: Engine) -> None:

@@ -106,5 +106,8 @@ if TYPE_CHECKING:
         def notes(self) -> list[str]:
             """What to know of a promise that is kept in another way than elsewhere."""
 
+        def copies(self, spec: ContainerSpec) -> bool:
+            """True if a launch makes a private copy of the whole tree."""
+
         def launch(self, spec: ContainerSpec, private: str) -> Launch:
             """How to start the container; ``private`` is a directory for this run alone."""

@@ -100,7 +100,7 @@ class Proot:
 
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The command line of proot, and what is to be made in ``private`` before."""
-        plan = _Plan(spec, private, copy=self._copies(spec))
+        plan = _Plan(spec, private, copy=self.copies(spec))
         plan.devices([self._facts["machine"], _STATUS_FD])
         plan.loader(self._path)
         plan.temporary_places()
@@ -141,7 +141,7 @@ class Proot:
             terminal=spec.tty,
         )
 
-    def _copies(self, spec: ContainerSpec) -> bool:
+    def copies(self, spec: ContainerSpec) -> bool:
         """Emulated root means to write to the root; and without Landlock nothing protects it."""
         wants_to_write = spec.identity.emulate_root and not spec.read_only
         return wants_to_write or self._facts["landlock"] < _LANDLOCK_NEEDED

@@ -50,6 +50,10 @@ class Userns:
             notes.append(f"no overlay here ({reason}): the root is of read-only binds")
         return notes
 
+    def copies(self, spec: ContainerSpec) -> bool:
+        """Never: what is written goes to memory."""
+        return False
+
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The operations that make this container; ``private`` only lends a random name."""
         old = f".old-{os.path.basename(private)}"
@@ -108,5 +112,6 @@ def _view(spec: ContainerSpec) -> dict[str, Any]:
     for mount in spec.mounts:
         view.bind(view.resolve(mount.target), mount.source, os.path.isdir(mount.source))
     for path, _ in spec.files:
-        view.expand(os.path.dirname(view.resolve(path)))
+        above, name = os.path.split(path)
+        view.leave_out(os.path.join(view.resolve(above), name))
     return view.parts()

@@ -23,12 +23,13 @@ _LINK_LIMIT = 40
 class View:
     """Where each place in the container comes from; paths in the container are absolute."""
 
-    __slots__ = ("_binds", "_expanded", "_rootfs")
+    __slots__ = ("_binds", "_expanded", "_left_out", "_rootfs")
 
     def __init__(self, rootfs: str) -> None:
         self._rootfs = rootfs
         self._binds: dict[str, str] = {}
         self._expanded: set[str] = {"/"}
+        self._left_out: set[str] = set()
 
     def resolve(self, path: str) -> str:
         """A path with every link resolved inside the container; a missing rest stays as it is."""
@@ -83,6 +84,11 @@ class View:
             self._expanded.add(path)
             path = posixpath.dirname(path)
 
+    def leave_out(self, path: str) -> None:
+        """Have nothing of the tree at a place, whose parent is resolved: it is made otherwise."""
+        self.expand(posixpath.dirname(path))
+        self._left_out.add(path)
+
     def parts(self) -> dict[str, Any]:
         """The private directories, links and tree parts that make the root, parents first.
 
@@ -94,7 +100,7 @@ class View:
         for directory in sorted(self._expanded):
             for name in _entries(self._rootfs + directory):
                 here = posixpath.join(directory, name)
-                if here in self._expanded or here in self._binds:
+                if here in self._expanded or here in self._binds or here in self._left_out:
                     continue
                 target = _read_link(self._rootfs + here)
                 if target is not None:

@@ -1,0 +1,32 @@
+"""``python -m cwl_userspace.replay LAUNCH DIRECTORY COMMAND...``, as ``--print-command`` shows it.
+
+LAUNCH is a launch as JSON, without its command; the directory is the run's own, which is removed
+afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from cwl_userspace import process
+from cwl_userspace.engines.base import Launch
+from cwl_userspace.errors import UserspaceError
+from cwl_userspace.private import remove_private_directory
+
+
+def main() -> int:
+    """Run a launch and return the program's exit code."""
+    _, facts, private, *argv = sys.argv
+    try:
+        return process.run(Launch(argv=argv, **json.loads(facts)), die_with_parent=False)
+    except UserspaceError as error:
+        os.write(2, f"cwl-userspace: {error}\n".encode("utf-8", "surrogateescape"))
+        return error.exit_code
+    finally:
+        remove_private_directory(private)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,100 @@
+"""The engines on hosts that lack something: older kernels, and containers around us."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.containers import Box, Home, Word, all_gone, manifest, marker, shell_layer
+
+CHANGE = "echo x > /etc/passwd; echo x > /data/new; rm -rf /home /bin/wget; chmod 777 /data; true"
+
+
+def lacking(home: Home, cache: Path, engine: str, **facts: object) -> Box:
+    """An engine whose remembered probe of this host is changed."""
+    other = copy.copy(home)
+    other.environment = {**home.environment, "XDG_CACHE_HOME": str(cache)}
+    box = Box(other, engine)
+    assert box.run("busybox", "true").text == ""
+    (kept,) = cache.rglob(f"probe-{engine}-*.json")
+    remembered = json.loads(kept.read_text())
+    assert facts.keys() <= remembered["answer"].keys()
+    remembered["answer"].update(facts)
+    kept.write_text(json.dumps(remembered))
+    return box
+
+
+@pytest.fixture
+def no_overlay(home: Home, tmp_path: Path) -> Box:
+    """User namespaces before Linux 5.11."""
+    return lacking(home, tmp_path / "cache", "userns", overlay=False)
+
+
+@pytest.fixture
+def no_landlock(home: Home, tmp_path: Path) -> Box:
+    """proot before Linux 5.6."""
+    return lacking(home, tmp_path / "cache", "proot", landlock=0, mode_guard=False)
+
+
+@pytest.mark.parametrize("target", ["/in", "/a/b/c", "/etc/deep/in", "/tmp/in", "/dev/shm/x"])
+def test_without_an_overlay_mount_points_are_made_all_the_same(
+    no_overlay: Box, tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "file").write_text("of the host\n")
+    options: list[Word] = ["-v", f"{tmp_path}:{target}", "-v", f"{tmp_path}/file:/etc/group"]
+    ran = no_overlay.sh(f"cat {target}/file /etc/group; id -un; pwd", *options, "-w", "/new/dir")
+    assert ran.text.splitlines()[:2] == ["of the host"] * 2
+    assert ran.text.endswith("\n/new/dir\n")
+
+
+@pytest.mark.parametrize("user", [[], ["-u", "root"], ["-u", "tool"]])
+def test_without_an_overlay_the_store_is_not_written(no_overlay: Box, user: list[Word]) -> None:
+    tree = no_overlay.home.tree("busybox")
+    before = manifest(tree)
+    ran = no_overlay.sh(CHANGE + "; mount -o remount,rw /data; rm -f /data/x; echo done", *user)
+    assert ran.out == b"done\n"
+    assert manifest(tree) == before
+
+
+def test_without_an_overlay_a_hostile_link_leads_nowhere(no_overlay: Box, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    no_overlay.home.add("led-astray", shell_layer().link("w", str(target)).bytes())
+    options = ["-v", f"{tmp_path}:/w/deep", "-w", "/w/other"]
+    no_overlay.sh("echo x > /w/made; echo x > made", *options, image="led-astray")
+    assert list(target.iterdir()) == []
+
+
+def test_without_landlock_the_store_is_not_written(no_landlock: Box) -> None:
+    tree = no_landlock.home.tree("busybox")
+    before = manifest(tree)
+    for user in ([], ["-u", "root"]):
+        assert no_landlock.sh(CHANGE + "; echo done", *user).out == b"done\n"
+    assert manifest(tree) == before
+
+
+@pytest.mark.parametrize("option", ["--volume={0}:/in:ro", "--read-only"])
+def test_without_landlock_read_only_is_refused_unless_a_warning_will_do(
+    no_landlock: Box, tmp_path: Path, option: str
+) -> None:
+    words = [option.format(tmp_path), "busybox", "echo", "fine"]
+    ran = no_landlock.run(*words)
+    assert ran.code == 125 and "read-only" in ran.complaint and "--on-unmet" in ran.complaint
+    assert no_landlock.run("--on-unmet=warn", *words).text == "fine\n"
+
+
+def test_without_seccomp_a_network_that_is_to_be_off_is_refused(home: Home, tmp_path: Path) -> None:
+    box = lacking(home, tmp_path / "cache", "proot", seccomp=False, mode_guard=False)
+    ran = box.run("--network=none", "busybox", "true")
+    assert ran.code == 125 and "network" in ran.complaint
+    assert box.run("busybox", "echo", "fine").text == "fine\n"
+
+
+def test_without_a_fresh_proc_runs_end_all_the_same(home: Home, tmp_path: Path) -> None:
+    box = lacking(home, tmp_path / "cache", "userns", fresh_proc=False)
+    word = marker()
+    assert box.sh(f"sleep 1000 {word} 2>&- & echo fine").text == "fine\n"
+    assert all_gone(word, 1)
