@@ -18,27 +18,33 @@ def copy_tree(source: str, target: str) -> None:
 
     What the caller may not read cannot be copied and stays empty. Raise OSError otherwise.
     """
-    _directory(source, target, {})
+    linked: dict[tuple[int, int], str] = {}
+    waiting = [(source, target)]
+    made = []
+    while waiting:
+        source, target = waiting.pop()
+        found = os.lstat(source)
+        os.mkdir(target, 0o700)
+        made.append((target, found))
+        for entry in _children(source):
+            place = os.path.join(target, entry.name)
+            if entry.is_symlink():
+                os.symlink(os.readlink(entry.path), place)
+            elif entry.is_dir():
+                waiting.append((entry.path, place))
+            else:
+                _file(entry.path, place, entry.stat(follow_symlinks=False), linked)
+    for target, found in reversed(made):
+        os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+        os.chmod(target, stat.S_IMODE(found.st_mode))
 
 
-def _directory(source: str, target: str, linked: dict[tuple[int, int], str]) -> None:
-    found = os.lstat(source)
-    os.mkdir(target, 0o700)
+def _children(directory: str) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(source) as entries:
-            children = list(entries)
+        with os.scandir(directory) as entries:
+            return list(entries)
     except PermissionError:
-        children = []
-    for entry in children:
-        place = os.path.join(target, entry.name)
-        if entry.is_symlink():
-            os.symlink(os.readlink(entry.path), place)
-        elif entry.is_dir():
-            _directory(entry.path, place, linked)
-        else:
-            _file(entry.path, place, entry.stat(follow_symlinks=False), linked)
-    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
-    os.chmod(target, stat.S_IMODE(found.st_mode))
+        return []
 
 
 def _file(

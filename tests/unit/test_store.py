@@ -14,6 +14,7 @@ import pytest
 
 from cwl_userspace.errors import ImageError, ImageNotFound, StoreError
 from cwl_userspace.image.archive import loadable
+from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.oci import Platform
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
@@ -244,6 +245,17 @@ def test_a_copy_of_a_tree_is_like_the_tree(tmp_path: Path) -> None:
     assert snapshot(tmp_path / "copy") == snapshot(source)
     assert os.stat(tmp_path / "copy" / "f").st_mtime_ns == 7
     assert os.stat(tmp_path / "copy" / "d").st_mtime_ns == 9
+
+
+def test_a_copy_may_be_deeper_than_frames_of_python(tmp_path: Path) -> None:
+    for level in range(1500):
+        os.mkdir(f"{tmp_path}/source{'/d' * level}")
+    try:
+        copy_tree(str(tmp_path / "source"), str(tmp_path / "copy"))
+        assert os.path.isdir(f"{tmp_path}/copy{'/d' * 1499}")
+    finally:
+        remove_tree(str(tmp_path / "source"))
+        remove_tree(str(tmp_path / "copy"))
 
 
 def test_what_everybody_may_read_in_an_image_everybody_may_read_in_the_store(
