@@ -134,7 +134,7 @@ int flock(int fd, int operation) {
 """
 
 
-@pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EIO", ""])
+@pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS", "EIO", ""])
 def test_locks_are_not_needed(
     command: Command, image: Path, expected: Snapshot, tmp_path: Path, error: str
 ) -> None:
@@ -148,7 +148,7 @@ def test_locks_are_not_needed(
         "FLOCK_ERROR": str(_errno(error)),
         "CWL_USERSPACE_CONFIG": mirror(tmp_path, image),
     }
-    started = [command.start("pull", NAME, **environ) for _ in range(3)]
+    started = [command.start("pull", NAME, **environ) for _ in range(2)]
     for process in started:
         out, err = process.communicate(timeout=50)
         assert (process.returncode, err) == (0, b""), out

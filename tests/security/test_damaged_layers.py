@@ -104,7 +104,9 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.parametrize(
+    "what", ["gzip cut at a half", "gzip of a wrong CRC", "zstd cut at a half"]
+)
 def test_damaged_compression_is_refused(command: Command, tmp_path: Path, what: str) -> None:
     command.refuses(oci_directory(tmp_path / "image", [GOOD], lambda _: BROKEN[what]))
 

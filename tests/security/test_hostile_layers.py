@@ -34,7 +34,7 @@ def test_a_full_path_out_of_the_root_does_not_reach_the_host(
     )
 
 
-@pytest.mark.parametrize("hop", ["", UP, "sub/../../../"])
+@pytest.mark.parametrize("hop", ["", UP])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_writing_through_a_link_stays_inside(
     images: Images, canary: Canary, hop: str, layers: int

@@ -20,7 +20,7 @@ from tests import tars
 from tests.trees import Snapshot, snapshot
 
 COMMON = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -151,7 +151,7 @@ def model(layers: list[list[Action]]) -> dict[str, bytes | None]:
     return tree
 
 
-@settings(COMMON, max_examples=300)
+@settings(COMMON, max_examples=150)
 @given(st.lists(ACTIONS, min_size=2, max_size=3))
 def test_whiteouts_do_what_the_specification_says(layers: list[list[Action]]) -> None:
     packed = [
@@ -174,7 +174,7 @@ SAMPLE = tars.layer(
 )  # fmt: skip
 
 
-@settings(COMMON, max_examples=200)
+@settings(COMMON, max_examples=120)
 @given(
     st.lists(st.tuples(st.integers(0, len(SAMPLE) - 1), st.integers(0, 255)), max_size=4),
     st.booleans(),
