@@ -30,6 +30,13 @@ _REPORT_LIMIT = 4096
 _TIOCSCTTY = 0x540E
 
 
+class EngineEnded(Exception):
+    """The engine's own program ended before it told of the end of the container's."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"it ended by itself with status {code}")
+
+
 class Program:
     """What to execute: the file is looked up on PATH unless its name has a slash."""
 
@@ -93,6 +100,7 @@ def keep(
 
     The program is the child, or it tells of its end by a byte on ``status``. Signals go to the
     process that ``target`` names. ``KILLED`` is returned as soon as the supervisor is gone.
+    Raise EngineEnded where the byte did not come.
     """
     poll = select.poll()
     poll.register(lifeline, 0)
@@ -107,6 +115,8 @@ def keep(
         code = _reap(child)
         if code is not None:
             told = _told(status)
+            if told is None and status >= 0:
+                raise EngineEnded(code)
             return code if told is None else told
         for fd, event in poll.poll():
             if fd == lifeline:

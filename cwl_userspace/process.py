@@ -103,6 +103,9 @@ class _Supervisor:
         code = 125
         try:
             code = self._keep()
+        except keeper.EngineEnded as error:
+            keeper.kill_all_below()
+            keeper.fail(self._report_out, 125, str(error))
         except (nsinit.OperationFailed, OSError) as error:
             keeper.fail(self._report_out, 125, f"cannot make the container: {error}")
         except BaseException as error:
@@ -142,7 +145,6 @@ class _Supervisor:
         null = os.open("/", os.O_PATH | os.O_CLOEXEC)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        os.close(self._report_out)
         if launch.status_fd:
             os.close(launch.status_fd)
         code = keeper.keep(

@@ -8,7 +8,7 @@ from cwl_userspace.cli.fetch import find_or_fetch
 from cwl_userspace.cli.mounts import mount, volume
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import Words, parse
-from cwl_userspace.errors import PromiseUnmet, UsageError
+from cwl_userspace.errors import EngineError, PromiseUnmet, UsageError
 from cwl_userspace.settings import ON_UNMET
 from cwl_userspace.spec import RunRequest
 from cwl_userspace.stdin import open_closed_streams
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cwl_userspace.cli.context import Context
     from cwl_userspace.engines.base import Engine
-    from cwl_userspace.spec import ContainerSpec
+    from cwl_userspace.spec import ContainerSpec, ImageConfig
 
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -45,18 +45,17 @@ def command(context: Context, argv: Sequence[str]) -> int:
     return _run(context, words, spec, str(record.id))
 
 
-def _spec(request: RunRequest, config: object, rootfs: str, context: Context) -> ContainerSpec:
+def _spec(request: RunRequest, config: ImageConfig, rootfs: str, context: Context) -> ContainerSpec:
     from cwl_userspace import hostfacts
     from cwl_userspace.plan import plan
-    from cwl_userspace.spec import ImageConfig
 
-    assert isinstance(config, ImageConfig)
     host = hostfacts.host(context.environ, request.network_off)
     return plan(request, config, rootfs, hostfacts.accounts(rootfs), host)
 
 
 def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int:
     from cwl_userspace import process, runs
+    from cwl_userspace.engines import probe
     from cwl_userspace.engines.choose import choose
     from cwl_userspace.private import private_directory, remove_private_directory
 
@@ -78,6 +77,10 @@ def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int
     runs.register(context.settings.state, identifier, facts)
     try:
         return process.run(launch, _die_with_parent(context, words))
+    except EngineError:
+        # What a probe found may have changed since: the next run looks again.
+        probe.forget(context.settings.cache, engine.name)
+        raise
     finally:
         runs.unregister(context.settings.state, identifier)
         remove_private_directory(private)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LIMIT = 1 << 16
+UNKNOWN_MACHINE = "only x86_64 and aarch64 are known, and this machine is another"
 
 
 def remembered(cache: str, name: str, about: str, probe: Callable[[], Any]) -> Any:
@@ -98,6 +99,8 @@ def in_child(probe: Callable[[], Any]) -> Any:
 
 def namespaces(place: str) -> dict[str, Any]:
     """What the engine ``userns`` can do here; ``place`` is on the store's file system."""
+    if not sys_.known_machine():
+        return {"reason": UNKNOWN_MACHINE, "overlay": False, "fresh_proc": False}
     first = in_child(lambda: _namespaces(place))
     return first or {"reason": "the probe died", "overlay": False, "fresh_proc": False}
 

@@ -7,10 +7,11 @@ import subprocess
 import tempfile
 from typing import Any
 
+from cwl_userspace.engines.probe import UNKNOWN_MACHINE
 from cwl_userspace.engines.status import status_program
 from cwl_userspace.guard import Guard
 from cwl_userspace.kernel import landlock, seccomp
-from cwl_userspace.kernel.syscalls import set_no_new_privs
+from cwl_userspace.kernel.syscalls import known_machine, set_no_new_privs
 
 _PATIENCE = 20.0
 
@@ -26,6 +27,8 @@ def examine(path: str, hint: str) -> dict[str, Any]:
         "seccomp": seccomp.available(),
         "mode_guard": False,
     }
+    if not known_machine():
+        return {**facts, "reason": UNKNOWN_MACHINE}
     if not path:
         return {**facts, "reason": f"there is no proot; {hint}"}
     try:

@@ -59,15 +59,21 @@ class Directory:
         """The bytes of a file; raise ImageNotFound if it cannot be read."""
         path = os.path.join(self.path, name)
         try:
-            file = open(path, "rb", buffering=0)  # noqa: SIM115
+            # A fifo would have us wait for ever, a device would never end.
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            raise ImageNotFound(
-                f"{self.label} cannot be read: {error.strerror}: {path}",
-                "expected an OCI image layout directory",
-            ) from None
-        with file:
+            raise self._unreadable(path, str(error.strerror)) from None
+        with open(fd, "rb", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise self._unreadable(path, "Not a regular file")
             while chunk := file.read(_CHUNK):
                 yield chunk
+
+    def _unreadable(self, path: str, reason: str) -> ImageNotFound:
+        return ImageNotFound(
+            f"{self.label} cannot be read: {reason}: {path}",
+            "expected an OCI image layout directory",
+        )
 
 
 class TarFile:

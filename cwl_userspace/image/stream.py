@@ -147,11 +147,10 @@ def decompressed(chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
     """
     stream = iter(chunks)
     head = b""
-    while len(head) < 6:
-        chunk = next(stream, b"")
-        if not chunk:
-            break
+    for chunk in stream:
         head += chunk
+        if len(head) >= 6:
+            break
     try:
         yield from _decoder(head, _chain(head, stream), what)
     except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:

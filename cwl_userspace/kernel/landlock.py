@@ -28,6 +28,8 @@ _ON_FILES = _WRITE_FILE | _TRUNCATE
 
 def abi() -> int:
     """The version of Landlock that this kernel speaks; 0 when it has none or has it turned off."""
+    if not syscalls.known_machine():
+        return 0
     number = syscalls.numbers(os.uname().machine)["landlock_create_ruleset"]
     try:
         return syscalls.syscall(number, None, 0, _CREATE_RULESET_VERSION)

@@ -141,6 +141,11 @@ def numbers(machine: str) -> dict[str, int]:
     return {**_BY_MACHINE[machine], **_EVERYWHERE}
 
 
+def known_machine() -> bool:
+    """True if this machine is one whose system call numbers are known here."""
+    return os.uname().machine in ("x86_64", "aarch64")
+
+
 def libc() -> ctypes.CDLL:
     """The C library that this process is linked with, keeping errno for each thread."""
     if not _loaded:

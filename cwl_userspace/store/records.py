@@ -6,7 +6,13 @@ import json
 import os
 
 from cwl_userspace.digest import Digest
-from cwl_userspace.errors import ImageError, ImageNotFound, InvalidReference, StoreError
+from cwl_userspace.errors import (
+    ContentMismatch,
+    ImageError,
+    ImageNotFound,
+    InvalidReference,
+    StoreError,
+)
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.spec import ImageConfig
 
@@ -100,8 +106,8 @@ def by_reference(store: Store, reference: ImageReference) -> Record:
         )
     try:
         return by_id(store, Digest.parse(entry["image"]).hex)
-    except (KeyError, TypeError):
-        raise StoreError(f"{path} is damaged", "remove that file and pull again") from None
+    except (KeyError, TypeError, ContentMismatch):
+        raise _damaged(path) from None
 
 
 def by_id(store: Store, hexadecimal: str) -> Record:
@@ -112,8 +118,8 @@ def by_id(store: Store, hexadecimal: str) -> Record:
         raise ImageNotFound(f"no image {hexadecimal[:12]} in the store", "pull it again")
     try:
         return Record(document)
-    except (KeyError, TypeError, AttributeError):
-        raise StoreError(f"{path} is damaged", "remove that file and pull again") from None
+    except (KeyError, TypeError, AttributeError, ContentMismatch):
+        raise _damaged(path) from None
 
 
 def identifiers(store: Store) -> list[str]:
@@ -126,9 +132,14 @@ def names(store: Store) -> Iterator[tuple[str, str]]:
     """Every full name in the store with the id of its image, in order of names."""
     top = os.path.join(store.path, "names")
     for name in sorted(_listing(top)):
-        entry = _read(os.path.join(top, name))
+        path = os.path.join(top, name)
+        entry = _read(path)
         if entry is not None:
-            yield entry["name"], entry["image"]
+            try:
+                named = str(entry["name"]), str(entry["image"])
+            except (KeyError, TypeError):
+                raise _damaged(path) from None
+            yield named
 
 
 def _listing(directory: str) -> list[str]:
@@ -153,4 +164,8 @@ def _read(path: str) -> Any:
             f"the store cannot be read: {error.strerror}: {path}", "set CWL_USERSPACE_HOME"
         ) from None
     except ValueError:
-        raise StoreError(f"{path} is damaged", "remove that file and pull again") from None
+        raise _damaged(path) from None
+
+
+def _damaged(path: str) -> StoreError:
+    return StoreError(f"{path} is damaged", "remove that file and pull again")

@@ -92,3 +92,16 @@ def test_a_read_only_store_is_said_and_images_in_it_run(home: Home) -> None:
 def test_the_report_reads_well_as_text(home: Home) -> None:
     text = home.call("doctor", "--offline").text
     assert "userns: works (chosen)" in text and "store" in text and "landlock" in text
+
+
+def test_an_engine_that_fails_in_spite_of_its_probe_is_probed_again(home: Home) -> None:
+    """What was found may have changed: here the remembered answer is made to be wrong."""
+    report(home)
+    (kept,) = (home.place / "cache" / "cwl-userspace").glob("probe-proot-*.json")
+    answer = json.loads(kept.read_text())
+    assert answer["answer"]["kill_on_exit"] is False, "this proot has the option"
+    answer["answer"]["kill_on_exit"] = True
+    kept.write_text(json.dumps(answer))
+    failed = home.call("--engine", "proot", "run", "busybox", "true")
+    assert failed.code == 125 and b"it ended by itself with status 1" in failed.err
+    assert home.call("--engine", "proot", "run", "busybox", "true").code == 0
