@@ -17,8 +17,8 @@ from tests.containers import Box, Home, Word, all_gone, marker, waiting, with_ma
 
 def tree(word: str, main: str) -> str:
     """A tool with a child, a daemon and an orphan that heeds no signal, each with the word."""
-    script = "export MARKER={0}; sh -c 'exec sleep 1000' {0} & setsid sh -c 'while :; do sleep 1; done' {0} & "
-    script += "(setsid sh -c 'trap \"\" TERM INT HUP; while :; do sleep 1; done' {0} &) ; "
+    script = "export MARKER={0}; sh -c 'exec sleep 1000' {0} & "
+    script += "setsid sh -c 'while :; do sleep 1; done' {0} & (setsid sh -c 'trap \"\" TERM INT HUP; while :; do sleep 1; done' {0} &) ; "
     return script.format(word) + f"sleep 0.2; echo ready; {main} # {word}"
 
 
