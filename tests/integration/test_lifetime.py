@@ -247,7 +247,7 @@ def test_nothing_is_left_behind_after_a_run(box: Box, options: list[str]) -> Non
 def test_a_signal_while_the_container_starts_ends_it_too(box: Box) -> None:
     for delay in (0.02, 0.05, 0.08, 0.12, 0.16, 0.2):
         word = marker()
-        process = box.start("busybox", "sleep", "1000", word, stderr=subprocess.DEVNULL)
+        process = box.start("-e", f"MARKER={word}", "busybox", "sleep", "1000")
         time.sleep(delay)
         process.terminate()
         assert process.wait(15) in (-signal.SIGTERM, 128 + signal.SIGTERM), delay
