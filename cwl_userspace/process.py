@@ -250,7 +250,7 @@ class _Supervisor:
         report = os.read(self._report_in, 1 << 16).decode("utf-8", "surrogateescape")
         if report and not self._asked:
             raise _failure(self._launch.engine, report)
-        if code == 0 and self._asked:
+        if self._asked and (code == 0 or report):
             return 128 + self._asked
         return code
 

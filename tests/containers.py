@@ -247,19 +247,20 @@ class Box:
 
 
 def marker() -> str:
-    """A word that is in the arguments of one test's processes only."""
+    """A word that only one test's processes have, in their arguments or variables."""
     return f"marker-{uuid.uuid4().hex}"
 
 
 def with_marker(word: str) -> list[int]:
-    """All processes of this host, but for the ended ones, with a word in their arguments."""
+    """All processes of this host, but for the ended ones, that have a word."""
     found = []
-    for name in os.listdir("/proc"):
+    for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if name.isdigit() and word.encode() in Path(f"/proc/{name}/cmdline").read_bytes():
-                found.append(int(name))
+            said = [Path(f"/proc/{name}/{kind}").read_bytes() for kind in ("cmdline", "environ")]
         except OSError:
             continue
+        if word.encode() in b"".join(said):
+            found.append(int(name))
     return found
 
 
