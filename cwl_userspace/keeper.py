@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 KILLED = 128 + signals.SIGKILL
 _REPORT_LIMIT = 4096
+# Until signals are tried again, in milliseconds: proot is without a child for a moment.
+_SOON = 20
 # The same number on x86_64 and aarch64; importing termios for it would cost more than the call.
 _TIOCSCTTY = 0x540E
 
@@ -99,8 +101,8 @@ def keep(
     """Wait for the program, adopting and reaping all others; return its exit code.
 
     The program is the child, or it tells of its end by a byte on ``status``. Signals go to the
-    process that ``target`` names. ``KILLED`` is returned as soon as the supervisor is gone.
-    Raise EngineEnded where the byte did not come.
+    process that ``target`` names, and wait while it gives 0. ``KILLED`` is returned as soon as
+    the supervisor is gone. Raise EngineEnded where the byte did not come.
     """
     poll = select.poll()
     poll.register(lifeline, 0)
@@ -110,6 +112,7 @@ def keep(
     listener = guard.listener if guard is not None else -1
     if listener >= 0:
         poll.register(listener, select.POLLIN)
+    held: list[int] = []
     signals.unblock()
     while True:
         code = _reap(child)
@@ -118,7 +121,8 @@ def keep(
             if told is None and status >= 0:
                 raise EngineEnded(code)
             return code if told is None else told
-        for fd, event in poll.poll():
+        held = _pass_on(held, target)
+        for fd, event in poll.poll(_SOON if held else None):
             if fd == lifeline:
                 return KILLED
             if fd == listener:
@@ -132,9 +136,7 @@ def keep(
                     return told
                 poll.unregister(status)
             elif fd == wakeup:
-                for number in os.read(wakeup, 64):
-                    if number in signals.FORWARDED:
-                        _send(target(), number)
+                held += [n for n in os.read(wakeup, 64) if n in signals.FORWARDED]
 
 
 def exit_code(status: int) -> int:
@@ -153,8 +155,18 @@ def kill_all_below() -> None:
 
 
 def first_child(pid: int) -> int:
-    """A child of a process, or the process itself if it has none."""
-    return next((child for child, parent in _processes() if parent == pid), pid)
+    """A child of a process; 0 if it has none."""
+    return next((child for child, parent in _processes() if parent == pid), 0)
+
+
+def _pass_on(numbers: list[int], target: Callable[[], int]) -> list[int]:
+    """Send the signals; those that are still to be sent where there is nobody yet."""
+    pid = target() if numbers else 0
+    if not pid:
+        return numbers
+    for number in numbers:
+        _send(pid, number)
+    return []
 
 
 def _told(status: int) -> int | None:

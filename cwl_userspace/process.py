@@ -186,7 +186,7 @@ class _Supervisor:
 
     def _target(self, child: int) -> int:
         for _ in range(self._launch.skip):
-            child = keeper.first_child(child)
+            child = keeper.first_child(child) if child else 0
         return child
 
     def wait(self, caller: int) -> int:
