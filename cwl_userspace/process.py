@@ -67,6 +67,7 @@ class _Supervisor:
         self._terminal: Terminal | None = None
         self._pid = 0
         self._asked = 0
+        self._orphans = False
         self._deadline = 0.0
 
     def start(self) -> None:
@@ -198,6 +199,7 @@ class _Supervisor:
         while True:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
+                self._orphans = os.WIFSIGNALED(status)
                 return keeper.exit_code(status)
             serving = [s for s in (self._relay, self._terminal) if s is not None]
             for service in serving:
@@ -256,7 +258,8 @@ class _Supervisor:
 
     def close(self) -> None:
         """Give everything back: what was not read of standard input, the terminal's state."""
-        if not self._launch.namespaces and self._pid:
+        if self._orphans and not self._launch.namespaces:
+            # The keeper was killed, so what it kept is ours now, and nobody's to end but ours.
             keeper.kill_all_below()
         for service in (self._relay, self._terminal):
             if service is not None:

@@ -36,10 +36,12 @@ class Userns:
         return self._facts["reason"] or None
 
     def promises(self) -> Mapping[str, str]:
-        """Everything; a /proc that is the host's shows the host's processes."""
+        """Everything, but for what needs a fresh /proc or an overlay where there is none."""
         kept = dict.fromkeys(PROMISES, "")
         if not self._facts["fresh_proc"]:
             kept["private pids"] = "the kernel allows no fresh /proc here, so the host's is shown"
+        if not self._facts["overlay"]:
+            kept["emulated root"] = "no overlay here, so the image's own files cannot be changed"
         return kept
 
     def notes(self) -> list[str]:

@@ -50,7 +50,13 @@ def test_without_an_overlay_mount_points_are_made_all_the_same(
     assert ran.text.endswith("\n/new/dir\n")
 
 
-@pytest.mark.parametrize("user", [[], ["-u", "root"], ["-u", "tool"]])
+def test_without_an_overlay_no_root_is_promised(no_overlay: Box) -> None:
+    refused = no_overlay.run("-u", "root", "busybox", "true")
+    assert refused.code == 125 and "emulated root: no overlay" in refused.complaint
+    assert no_overlay.run("-u", "root", "--on-unmet", "warn", "busybox", "true").text == ""
+
+
+@pytest.mark.parametrize("user", [[], ["-u", "root", "--on-unmet", "warn"], ["-u", "tool"]])
 def test_without_an_overlay_the_store_is_not_written(no_overlay: Box, user: list[Word]) -> None:
     tree = no_overlay.home.tree("busybox")
     before = manifest(tree)

@@ -252,3 +252,15 @@ def test_a_signal_while_the_container_starts_ends_it_too(box: Box) -> None:
         process.terminate()
         assert process.wait(15) in (-signal.SIGTERM, 128 + signal.SIGTERM), delay
         assert all_gone(word, 2)
+
+
+def test_children_that_the_caller_had_before_it_became_the_run_are_left_alone(box: Box) -> None:
+    word = marker()
+    words = [part.decode() for part in box.home.command(*box.words("busybox", "true"))]
+    script = f'sh -c "sleep 300; : {word}" > /dev/null & exec "$@"'
+    done = subprocess.run(["sh", "-c", script, "sh", *words], env=box.home.environment, timeout=30)
+    assert done.returncode == 0
+    survivors = with_marker(word)
+    for pid in survivors:
+        os.kill(pid, signal.SIGKILL)
+    assert len(survivors) == 1
