@@ -1,6 +1,6 @@
 """The grammar of Docker's command line: a verb's options, as a table, and how to read them.
 
-argparse would cost a run a third of its time, and does not know Docker's rule that options end
+argparse would add a seventh to the time of a run, and does not know Docker's rule that options end
 at the image.
 """
 
