@@ -14,7 +14,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ContentMismatch, LayerError
@@ -33,10 +33,6 @@ _XZ_MEMORY = 1 << 28
 _DEPTH = 8
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _XZ, _BZIP2 = b"\xfd7zXZ\x00", b"BZh"
-
-
-class _Hash(Protocol):
-    def hexdigest(self) -> str: ...
 
 
 class _End:

@@ -15,8 +15,7 @@ import pytest
 from cwl_userspace.engines.proot_loader import loaders
 from cwl_userspace.kernel import landlock, seccomp
 
-PROOT = shutil.which("proot") or ""
-pytestmark = pytest.mark.skipif(not PROOT, reason="no proot here")
+PROOT = shutil.which("proot") or "proot"
 
 GUARDED = """
 import os, sys

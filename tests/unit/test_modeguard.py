@@ -16,11 +16,8 @@ import pytest
 from cwl_userspace.kernel import modeguard, seccomp, syscalls
 from tests.unit.forked import NOBODY, in_child, reachable
 
-PROOT = shutil.which("proot") or ""
-WAYS = {
-    "plain": [],
-    **({"proot": [PROOT, "-r", "/"], "proot as root": [PROOT, "-0", "-r", "/"]} if PROOT else {}),
-}
+PROOT = shutil.which("proot") or "proot"
+WAYS = {"plain": [], "proot": [PROOT, "-r", "/"], "proot as root": [PROOT, "-0", "-r", "/"]}
 GUEST = """
 import json, os, sys
 tree, out = sys.argv[1:]

@@ -40,17 +40,20 @@ needs_user_namespaces = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize(
-    ("machine", "header"),
-    [
-        ("x86_64", "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
-        ("i386", "/usr/include/x86_64-linux-gnu/asm/unistd_32.h"),
-        ("aarch64", "/usr/include/asm-generic/unistd.h"),
-    ],
-)
-def test_the_numbers_are_those_of_the_kernels_headers(machine: str, header: str) -> None:
-    if not os.path.exists(header):
-        pytest.skip(f"no {header}")
+# The headers that linux-libc-dev has on each kind of machine.
+HEADERS = {
+    "x86_64": {
+        "x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
+        "i386": "/usr/include/x86_64-linux-gnu/asm/unistd_32.h",
+        "aarch64": "/usr/include/asm-generic/unistd.h",
+    },
+    "aarch64": {"aarch64": "/usr/include/asm-generic/unistd.h"},
+}[os.uname().machine]
+
+
+@pytest.mark.parametrize("machine", HEADERS)
+def test_the_numbers_are_those_of_the_kernels_headers(machine: str) -> None:
+    header = HEADERS[machine]
     known = dict(re.findall(r"^#define __NR_(\w+)\s+(\d+)", Path(header).read_text(), re.M))
     ours = syscalls.numbers(machine)
     # what the header knows is the same, and what it does not know is newer than the header
