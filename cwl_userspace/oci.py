@@ -126,7 +126,6 @@ class Image:
     """An image that a source offers: verified documents, layers not yet fetched."""
 
     config: bytes
-    config_digest: Digest
     layers: tuple[Layer, ...]
     manifest: bytes = b""
     manifest_digest: Digest | None = None

@@ -6,7 +6,6 @@ both, and then its ``manifest.json`` counts, because it has the names.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,7 +94,6 @@ def _docker_image(files: TarFile, entry: Any, label: str) -> Loadable:
     source = DockerArchive(files, dict(zip(diff_ids, layer_names, strict=True)))
     image = Image(
         config=config,
-        config_digest=Digest(hashlib.sha256(config).hexdigest()),
         layers=tuple(Layer(Descriptor("", None, None), diff_id) for diff_id in diff_ids),
     )
     return Loadable(tuple(map(ImageReference.parse, tags)), image, source)

@@ -65,11 +65,8 @@ def _image(
     document: bytes, manifest: Manifest, fetch: Callable[[Descriptor], bytes], what: str
 ) -> Image:
     config = verified(fetch(manifest.config), manifest.config, f"the configuration of {what}")
-    digest = manifest.config.digest
-    assert digest is not None
     return Image(
         config=config,
-        config_digest=digest,
         layers=pair_layers(manifest, config, what),
         manifest=document,
         manifest_digest=Digest(hashlib.sha256(document).hexdigest()),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 
-from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError
 from cwl_userspace.oci import Descriptor, Image, Layer, Platform
 from cwl_userspace.reference import ImageReference
@@ -31,7 +29,6 @@ class Tarball:
         ).encode()
         return Image(
             config=config,
-            config_digest=Digest(hashlib.sha256(config).hexdigest()),
             layers=(Layer(Descriptor("", None, None), None),),
         )
 
