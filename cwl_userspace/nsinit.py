@@ -126,6 +126,16 @@ def assemble(rootfs: str, stage: str, view: dict[str, Any]) -> None:
     os.chdir(f"{stage}/root")
 
 
+def own_tree(rootfs: str, stage: str) -> None:
+    """The container's own tree as the root: what is written stays in it."""
+    os.chdir(rootfs)
+    sys_.mount("tmpfs", stage, "tmpfs", _QUIET, "mode=0755")
+    os.mkdir(f"{stage}/root")
+    sys_.mount(".", f"{stage}/root", None, sys_.MS_BIND)
+    inroot.set_attributes(f"{stage}/root", sys_.MOUNT_ATTR_NOSUID | sys_.MOUNT_ATTR_NODEV, False)
+    os.chdir(f"{stage}/root")
+
+
 def pivot(old: str) -> None:
     """Make the current directory the root; the old root stays at ``/old`` until ``detach``."""
     os.mkdir(old, 0o700)
@@ -229,6 +239,15 @@ def private_file(path: str, text: str) -> None:
     os.chmod(path, 0o644)
 
 
+def bound_file(path: str, text: str) -> None:
+    """A file of our own over whatever the image has there, which stays as it is below."""
+    aside = f"/dev/.file-{os.path.basename(path)}"
+    private_file(aside, text)
+    inroot.make_file(path)
+    sys_.mount(aside, path, None, sys_.MS_BIND)
+    os.unlink(aside)
+
+
 def drop_capabilities() -> None:
     """Root inside keeps what Docker leaves it (capabilities(7)), and so cannot undo a mount.
 
@@ -295,6 +314,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "mount_namespace": mount_namespace,
     "overlay": overlay,
     "assemble": assemble,
+    "own_tree": own_tree,
     "pivot": pivot,
     "bind": bind,
     "devices": devices,
@@ -303,6 +323,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "directory": directory,
     "shared_directory": shared_directory,
     "private_file": private_file,
+    "bound_file": bound_file,
     "detach": detach,
     "read_only_root": read_only_root,
     "drop_capabilities": drop_capabilities,

@@ -43,9 +43,17 @@ class Host:
 
 
 def plan(
-    request: RunRequest, config: ImageConfig, rootfs: str, accounts: Accounts, host: Host
+    request: RunRequest,
+    config: ImageConfig,
+    rootfs: str,
+    accounts: Accounts,
+    host: Host,
+    own_tree: bool = False,
 ) -> ContainerSpec:
-    """The container for a request; raise UsageError for what has no meaning with this image."""
+    """The container for a request; raise UsageError for what has no meaning with this image.
+
+    ``own_tree`` says that the tree at ``rootfs`` is the container's alone, and may be written.
+    """
     user = request.user or config.user
     identity = identify(user, accounts) if user else caller(host.uid, host.gid, host.user, accounts)
     hostname = request.hostname or host.hostname
@@ -64,6 +72,9 @@ def plan(
         files=_files(request, accounts, identity, host, hostname),
         shm_size=request.shm_size,
         tty=request.tty,
+        limits=request.limits,
+        devices=request.devices,
+        own_tree=own_tree,
     )
 
 

@@ -67,21 +67,70 @@ def _strings(value: object) -> tuple[str, ...]:
     return tuple(str(item) for item in value) if isinstance(value, list) else ()
 
 
+class Device:
+    """A device node of the host, and its place in the container."""
+
+    __slots__ = ("source", "target")
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source = source
+        self.target = target
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and repr(self) == repr(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Device({self.source!r}, {self.target!r})"
+
+
+class Limits:
+    """What a container may use: 0 and () mean as much as there is.
+
+    ``memory`` in bytes of all its processes together; ``cpus`` a number of processors' time;
+    ``cpuset`` the processors by number; ``seconds`` of wall time.
+    """
+
+    __slots__ = ("cpus", "cpuset", "memory", "seconds")
+
+    def __init__(
+        self,
+        memory: int = 0,
+        cpus: float = 0.0,
+        cpuset: Sequence[int] = (),
+        seconds: float = 0.0,
+    ) -> None:
+        self.memory = memory
+        self.cpus = cpus
+        self.cpuset = tuple(cpuset)
+        self.seconds = seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """The limits as plain values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @property
+    def any(self) -> bool:
+        """True if anything is limited."""
+        return bool(self.memory or self.cpus or self.cpuset or self.seconds)
+
+
 class RunRequest:
     """What the words of ``run`` ask for, not yet joined with what the image says.
 
     ``entrypoint`` is None if not given and () if emptied; ``user`` is text as given to ``-u``;
-    ``environment`` holds pairs in order; ``shm_size`` and ``memory`` are bytes.
+    ``environment`` holds pairs in order; ``shm_size`` is in bytes.
     """
 
     __slots__ = (
         "add_hosts",
         "argv",
-        "cpus",
+        "devices",
         "entrypoint",
         "environment",
         "hostname",
-        "memory",
+        "limits",
         "mounts",
         "network_off",
         "read_only",
@@ -104,8 +153,8 @@ class RunRequest:
         add_hosts: Sequence[tuple[str, str]] = (),
         hostname: str = "",
         shm_size: int = 64 << 20,
-        memory: int = 0,
-        cpus: float = 0.0,
+        limits: Limits | None = None,
+        devices: Sequence[Device] = (),
         tty: bool = False,
     ) -> None:
         self.argv = tuple(argv)
@@ -119,8 +168,8 @@ class RunRequest:
         self.add_hosts = tuple(add_hosts)
         self.hostname = hostname
         self.shm_size = shm_size
-        self.memory = memory
-        self.cpus = cpus
+        self.limits = limits or Limits()
+        self.devices = tuple(devices)
         self.tty = tty
 
 
@@ -144,17 +193,21 @@ class ContainerSpec:
     """All that an engine needs to know: no default is left to it, and nothing is text to parse.
 
     ``files`` are private copies to be seen at a place in the container: pairs of an absolute
-    path and its content.
+    path and its content. With ``own_tree`` the tree at ``rootfs`` is this container's alone:
+    what it writes goes there and stays; otherwise the tree is the store's and never changes.
     """
 
     __slots__ = (
         "argv",
+        "devices",
         "environment",
         "files",
         "hostname",
         "identity",
+        "limits",
         "mounts",
         "network_off",
+        "own_tree",
         "read_only",
         "rootfs",
         "shm_size",
@@ -176,6 +229,9 @@ class ContainerSpec:
         files: Sequence[tuple[str, str]],
         shm_size: int,
         tty: bool,
+        limits: Limits | None = None,
+        devices: Sequence[Device] = (),
+        own_tree: bool = False,
     ) -> None:
         self.rootfs = rootfs
         self.argv = tuple(argv)
@@ -189,3 +245,6 @@ class ContainerSpec:
         self.files = tuple(files)
         self.shm_size = shm_size
         self.tty = tty
+        self.limits = limits or Limits()
+        self.devices = tuple(devices)
+        self.own_tree = own_tree

@@ -17,7 +17,7 @@ from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, Option, parse
 from cwl_userspace.engines.base import PROMISES
-from cwl_userspace.engines.choose import AUTO, NAMES, make
+from cwl_userspace.engines.choose import AUTO, PREFERRED, make, names
 from cwl_userspace.errors import UserspaceError
 from cwl_userspace.image.layout import Layout
 from cwl_userspace.kernel import landlock, seccomp
@@ -47,7 +47,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         "version": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "kernel": _kernel(),
-        "engines": [_engine(context, name) for name in NAMES],
+        "engines": [_engine(context, name) for name in names()],
         "engine": "",
         "store": _store(context),
         "config": context.settings.config if os.path.exists(context.settings.config) else "",
@@ -87,7 +87,8 @@ def _engine(context: Context, name: str) -> dict[str, Any]:
 def _chosen(context: Context, engines: list[dict[str, Any]]) -> str:
     wanted = context.engine
     working = [e["name"] for e in engines if e["works"]]
-    return next((name for name in working if wanted in (AUTO, name)), "")
+    preferred = PREFERRED if wanted == AUTO else (wanted,)
+    return next((name for name in preferred if name in working), "")
 
 
 def _store(context: Context) -> dict[str, Any]:

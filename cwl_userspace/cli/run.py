@@ -5,26 +5,23 @@ from __future__ import annotations
 import os
 
 from cwl_userspace.cli.fetch import find_or_fetch
-from cwl_userspace.cli.mounts import mount, volume
+from cwl_userspace.cli.request import request_of
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import Words, parse
 from cwl_userspace.errors import EngineError, PromiseUnmet, UsageError
 from cwl_userspace.settings import ON_UNMET
-from cwl_userspace.spec import RunRequest
 from cwl_userspace.stdin import open_closed_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from cwl_userspace.cli.context import Context
     from cwl_userspace.engines.base import Engine
-    from cwl_userspace.spec import ContainerSpec, ImageConfig
+    from cwl_userspace.spec import ContainerSpec, ImageConfig, RunRequest
 
-_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 # Accepted so that callers need not change, and said in the log once they would matter.
-_NOT_YET = ("memory", "cpus", "gpus", "cpuset-cpus", "cpu-shares", "device", "publish")
+_NOT_YET = ("gpus", "cpu-shares", "publish")
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -38,7 +35,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         raise UsageError("run needs an image", "for example: cwl-userspace run debian ls")
     open_closed_streams()
     context.log.quiet = context.log.quiet or words.flag("quiet")
-    request = _request(words, context)
+    request = request_of(words, context.environ)
     _check_cidfile(words)
     record = find_or_fetch(context, words.arguments[0], words.value("platform"))
     spec = _spec(request, record.config, context.store.tree(record.chain), context)
@@ -116,84 +113,6 @@ def _is_cwltool(words: Words) -> bool:
     given = words.list("env")
     home = f"HOME={words.value('workdir')}"
     return "TMPDIR=/tmp" in given and home in given and not words.flag("tty")
-
-
-def _request(words: Words, context: Context) -> RunRequest:
-    network = words.value("network") or words.value("net") or "host"
-    if network not in ("none", "host", "bridge", "default"):
-        raise UsageError(f"no network {network!r}", "expected none or host")
-    entrypoint = words.values.get("entrypoint")
-    mounts = [mount(text) for text in words.list("mount")]
-    return RunRequest(
-        argv=words.arguments[1:],
-        mounts=mounts + [volume(text) for text in words.list("volume")],
-        environment=list(_environment(words, context)),
-        working_dir=words.value("workdir"),
-        user=words.value("user"),
-        entrypoint=None if entrypoint is None else ([entrypoint] if entrypoint else []),
-        network_off=network == "none",
-        read_only=words.flag("read-only"),
-        add_hosts=[_added_host(text) for text in words.list("add-host")],
-        hostname=words.value("hostname"),
-        shm_size=_size(words.value("shm-size", "64m"), "--shm-size"),
-        memory=_size(words.value("memory", "0"), "--memory"),
-        tty=words.flag("tty"),
-    )
-
-
-def _environment(words: Words, context: Context) -> Iterator[tuple[str, str]]:
-    """``-e K=V``; ``-e K`` takes the caller's value; files first, so that -e wins."""
-    if words.flag("proxy-env"):
-        for name in (*_PROXIES, *map(str.upper, _PROXIES)):
-            if name in context.environ:
-                yield name, context.environ[name]
-    for path in words.list("env-file"):
-        yield from _environment_file(path, context)
-    for text in words.list("env"):
-        name, equals, value = text.partition("=")
-        if not name:
-            raise UsageError(f"--env is {text!r}", "expected NAME=VALUE")
-        if equals:
-            yield name, value
-        elif name in context.environ:
-            yield name, context.environ[name]
-
-
-def _environment_file(path: str, context: Context) -> Iterator[tuple[str, str]]:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
-    except OSError as error:
-        raise UsageError(
-            f"--env-file {path!r} cannot be read: {error.strerror}", "expected NAME=VALUE lines"
-        ) from None
-    for line in lines:
-        name, equals, value = line.lstrip().partition("=")
-        if not name or name.startswith("#"):
-            continue
-        if equals:
-            yield name, value
-        elif name in context.environ:
-            yield name, context.environ[name]
-
-
-def _added_host(text: str) -> tuple[str, str]:
-    name, _, address = text.partition(":")
-    if not name or not address or any(c.isspace() for c in text):
-        raise UsageError(f"--add-host is {text!r}", "expected NAME:ADDRESS")
-    return name, address
-
-
-def _size(text: str, option: str) -> int:
-    """``64m`` and the like in bytes, as Docker reads them."""
-    number = text.lower().removesuffix("ib") if text.lower().endswith("ib") else text.lower()
-    number = number.removesuffix("b") if number[-2:-1] in _UNITS and len(number) > 1 else number
-    unit = _UNITS.get(number[-1:], 0)
-    digits = number[:-1] if unit else number
-    try:
-        return int(float(digits) * (unit or 1))
-    except ValueError:
-        raise UsageError(f"{option} is {text!r}", "expected a size such as 512m or 2g") from None
 
 
 def _check_cidfile(words: Words) -> None:

@@ -9,12 +9,30 @@ if TYPE_CHECKING:
 
     from cwl_userspace.spec import ContainerSpec
 
+PRIVATE_ROOT = "private root"  # no file of the host outside the binds; the image never changes
+CLEAN_ENVIRONMENT = "clean environment"  # no variable of the host, nothing of the engine's own
 NETWORK_OFF = "network off"
 READ_ONLY_BINDS = "read-only binds"
 READ_ONLY_ROOT = "read-only root"
 PRIVATE_PIDS = "private pids"
-EMULATED_ROOT = "emulated root"
-PROMISES = (NETWORK_OFF, READ_ONLY_BINDS, READ_ONLY_ROOT, PRIVATE_PIDS, EMULATED_ROOT)
+EMULATED_ROOT = "emulated root"  # chown, setuid and their kin succeed; the root can be written
+LIMITS = "limits"  # of memory, processors and time, for the whole tree of processes
+EXIT_CODES = "exit codes"  # n, and 128 + n for a signal
+TERMINAL = "terminal"
+NO_SURVIVORS = "no survivors"  # whatever ends or is killed
+PROMISES = (
+    PRIVATE_ROOT,
+    CLEAN_ENVIRONMENT,
+    NETWORK_OFF,
+    READ_ONLY_BINDS,
+    READ_ONLY_ROOT,
+    PRIVATE_PIDS,
+    EMULATED_ROOT,
+    LIMITS,
+    EXIT_CODES,
+    TERMINAL,
+    NO_SURVIVORS,
+)
 
 
 class Launch:
@@ -29,6 +47,7 @@ class Launch:
     ``guarded``: places of the host whose modes, owners and times the container must not change.
     ``status_fd``: a descriptor on which a byte, the program's exit code, tells of its end; 0 if
     the keeper's child is the program itself.
+    ``limits``: what the container may use, as Limits.to_json has it; the supervisor sees to it.
     """
 
     __slots__ = (
@@ -39,6 +58,7 @@ class Launch:
         "guarded",
         "inside",
         "last",
+        "limits",
         "namespaces",
         "prepare",
         "private",
@@ -64,6 +84,7 @@ class Launch:
         status_fd: int = 0,
         guarded: Sequence[str] = (),
         terminal: bool = False,
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
         self.engine = engine
         self.argv = tuple(argv)
@@ -79,6 +100,7 @@ class Launch:
         self.status_fd = status_fd
         self.guarded = tuple(guarded)
         self.terminal = terminal
+        self.limits = dict(limits or {})
 
     def to_json(self) -> dict[str, Any]:
         """The launch as plain values."""

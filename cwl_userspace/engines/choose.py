@@ -1,8 +1,10 @@
-"""Choose an engine: the one that was named, or the first that works here; and say why."""
+"""Choose an engine: the one that was named, or the first that works here; and say why.
+
+An engine is a module with a function ``engine(settings, environ) -> Engine``. Others can add one
+through the entry point group ``cwl_userspace.engines``: its name, and such a function.
+"""
 
 from __future__ import annotations
-
-import os
 
 from cwl_userspace.engines import probe
 from cwl_userspace.errors import EngineError
@@ -10,13 +12,25 @@ from cwl_userspace.errors import EngineError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from cwl_userspace.engines.base import Engine
     from cwl_userspace.settings import Settings
 
 AUTO = "auto"
-# In the order of preference: the fastest and most isolated first.
-NAMES = ("userns", "proot")
+GROUP = "cwl_userspace.engines"
+# Each engine and its module.
+ENGINES = {
+    "userns": "userns",
+    "proot": "proot",
+}
+# What ``auto`` tries, the fastest and most isolated first.
+PREFERRED = ("userns", "proot")
+
+
+def names() -> tuple[str, ...]:
+    """The names of all engines, those that others have added last."""
+    return (*ENGINES, *(name for name in _added() if name not in ENGINES))
 
 
 def make(name: str, settings: Settings, environ: Mapping[str, str], fresh: bool = False) -> Engine:
@@ -26,27 +40,28 @@ def make(name: str, settings: Settings, environ: Mapping[str, str], fresh: bool 
     """
     if fresh:
         probe.forget(settings.cache, name)
-    if name == "userns":
-        from cwl_userspace.engines.userns import Userns
-
-        place = _existing(settings.store)
-        facts = probe.remembered(settings.cache, name, place, lambda: probe.namespaces(place))
-        return Userns(facts)
-    if name == "proot":
-        from cwl_userspace.engines.proot import Proot, find
-
-        path = find(settings.proot, environ.get("PATH", ""))
-        about = path or "none"
-        return Proot(
-            path, probe.remembered(settings.cache, name, about, lambda: Proot.examine(path))
-        )
-    raise EngineError(f"no engine {name!r}", f"known engines: {', '.join((AUTO, *NAMES))}")
+    if name in ENGINES:
+        module = __import__(f"cwl_userspace.engines.{ENGINES[name]}", fromlist=["engine"])
+        engine: Engine = module.engine(settings, environ)
+        return engine
+    added = _added()
+    if name not in added:
+        known = ", ".join((AUTO, *names()))
+        raise EngineError(f"no engine {name!r}", f"known engines: {known}")
+    try:
+        engine = added[name].load()(settings, environ)
+    except Exception as error:
+        raise EngineError(
+            f"the engine {name!r} of {added[name].value} cannot be loaded: {error}",
+            "it comes from another package: ask its authors",
+        ) from error
+    return engine
 
 
 def choose(wanted: str, settings: Settings, environ: Mapping[str, str]) -> Engine:
     """The engine to run with; raise EngineError with every reason if none works."""
     reasons = []
-    for name in NAMES if wanted == AUTO else (wanted,):
+    for name in PREFERRED if wanted == AUTO else (wanted,):
         engine = make(name, settings, environ)
         reason = engine.unavailable()
         if reason is None:
@@ -57,8 +72,8 @@ def choose(wanted: str, settings: Settings, environ: Mapping[str, str]) -> Engin
     )
 
 
-def _existing(path: str) -> str:
-    """The nearest directory that exists: before the first pull there is no store."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return path
+def _added() -> Mapping[str, Any]:
+    """Engines of other packages: looked for only where no engine of ours has the name."""
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=GROUP)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cwl_userspace.engines.base import (
     EMULATED_ROOT,
+    LIMITS,
     NETWORK_OFF,
     READ_ONLY_BINDS,
     READ_ONLY_ROOT,
@@ -22,6 +23,7 @@ def unmet(spec: ContainerSpec, engine: Engine) -> list[str]:
         (READ_ONLY_BINDS, any(mount.read_only for mount in spec.mounts)),
         (READ_ONLY_ROOT, spec.read_only),
         (EMULATED_ROOT, spec.identity.emulate_root),
+        (LIMITS, spec.limits.any),
     )
     kept = engine.promises()
     return [

@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import posixpath
 
+from cwl_userspace.engines import probe
 from cwl_userspace.engines.base import (
-    EMULATED_ROOT,
     NETWORK_OFF,
     PRIVATE_PIDS,
+    PROMISES,
     READ_ONLY_BINDS,
     READ_ONLY_ROOT,
     Launch,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from cwl_userspace.engines.base import Engine
+    from cwl_userspace.settings import Settings
     from cwl_userspace.spec import ContainerSpec
 
 HINT = (
@@ -59,6 +62,14 @@ def find(setting: str, path: str) -> str:
     return ""
 
 
+def engine(settings: Settings, environ: Mapping[str, str]) -> Engine:
+    """The engine with what its probe found or remembers."""
+    path = find(settings.proot, environ.get("PATH", ""))
+    about = path or "none"
+    facts = probe.remembered(settings.cache, "proot", about, lambda: Proot.examine(path))
+    return Proot(path, facts)
+
+
 class Proot:
     """The engine ``proot``. What its probe found is given to it, so that a launch is pure."""
 
@@ -77,11 +88,11 @@ class Proot:
         landlock = self._facts["landlock"] >= _LANDLOCK_NEEDED
         no_landlock = f"the kernel's Landlock is {self._facts['landlock']}, not 3 or newer"
         return {
+            **dict.fromkeys(PROMISES, ""),
             NETWORK_OFF: "" if self._facts["seccomp"] else "the kernel has no seccomp filters",
             READ_ONLY_BINDS: "" if landlock else no_landlock,
             READ_ONLY_ROOT: "" if landlock else no_landlock,
             PRIVATE_PIDS: "proot has no process name space",
-            EMULATED_ROOT: "",
         }
 
     @staticmethod
@@ -139,10 +150,13 @@ class Proot:
             skip=1,
             guarded=plan.guarded() if self._facts["mode_guard"] else [],
             terminal=spec.tty,
+            limits=spec.limits.to_json(),
         )
 
     def copies(self, spec: ContainerSpec) -> bool:
         """Emulated root means to write to the root; and without Landlock nothing protects it."""
+        if spec.own_tree:
+            return False
         wants_to_write = spec.identity.emulate_root and not spec.read_only
         return wants_to_write or self._facts["landlock"] < _LANDLOCK_NEEDED
 
@@ -177,11 +191,14 @@ class _Plan:
         self._spec = spec
         self._private = private
         self._copy = copy
-        self.root = f"{private}/root"
+        self._whole = copy or spec.own_tree
+        self.root = spec.rootfs if spec.own_tree else f"{private}/root"
         self.view = View(spec.rootfs)
         self._operations: list[list[Any]] = []
         self._binds: list[tuple[str, str, bool]] = []
         self._writable = [f"{private}/proot"] if spec.read_only else [private]
+        if spec.own_tree and not spec.read_only:
+            self._writable.append(spec.rootfs)
         if os.geteuid() != 0:
             # Of root's own programs even sysrq-trigger would be within reach there.
             self._writable.append("/proc")
@@ -237,11 +254,11 @@ class _Plan:
     def finish(self) -> tuple[list[str], list[list[Any]]]:
         """proot's ``-b`` arguments, and all that is to be made beforehand."""
         parts = self.view.parts()
-        tree = [] if self._copy else parts["binds"]
+        tree = [] if self._whole else parts["binds"]
         operations: list[list[Any]] = [["make_directory", f"{self._private}/proot", 0o700]]
         if self._copy:
             operations.append(["copy_tree", self._spec.rootfs, self.root])
-        else:
+        elif not self._whole:
             operations += [["make_directory", self.root + p, 0o755] for p in parts["directories"]]
             operations += [["make_link", self.root + p, t] for p, t in parts["links"]]
         arguments = []
@@ -262,7 +279,7 @@ class _Plan:
     def guarded(self) -> list[str]:
         """Places of the host whose modes, owners and times must stay as they are."""
         read_only = [mount.source for mount in self._spec.mounts if mount.read_only]
-        return read_only if self._copy else [self._spec.rootfs, *read_only]
+        return read_only if self._whole else [self._spec.rootfs, *read_only]
 
     def _check_room(self, target: str, place: str) -> None:
         """A mount point that is missing must not be made in a source that is read-only."""

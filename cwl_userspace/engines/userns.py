@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from cwl_userspace.engines.base import PROMISES, Launch
+from cwl_userspace.engines import probe
+from cwl_userspace.engines.base import EMULATED_ROOT, PRIVATE_PIDS, PROMISES, Launch
 from cwl_userspace.engines.view import View
 from cwl_userspace.kernel import syscalls as sys_
 
@@ -17,10 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from cwl_userspace.engines.base import Engine
+    from cwl_userspace.settings import Settings
     from cwl_userspace.spec import ContainerSpec
 
 _OUTER = sys_.CLONE_NEWPID | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS
 _WRITABLE = ("/tmp", "/var/tmp")
+
+
+def engine(settings: Settings, environ: Mapping[str, str]) -> Engine:
+    """The engine with what its probe found or remembers."""
+    place = settings.store
+    while not os.path.isdir(place):  # before the first pull there is no store
+        place = os.path.dirname(place)
+    facts = probe.remembered(settings.cache, "userns", place, lambda: probe.namespaces(place))
+    return Userns(facts)
 
 
 class Userns:
@@ -39,9 +51,9 @@ class Userns:
         """Everything, but for what needs a fresh /proc or an overlay where there is none."""
         kept = dict.fromkeys(PROMISES, "")
         if not self._facts["fresh_proc"]:
-            kept["private pids"] = "the kernel allows no fresh /proc here, so the host's is shown"
+            kept[PRIVATE_PIDS] = "the kernel allows no fresh /proc here, so the host's is shown"
         if not self._facts["overlay"]:
-            kept["emulated root"] = "no overlay here, so the image's own files cannot be changed"
+            kept[EMULATED_ROOT] = "no overlay here, so the image's own files cannot be changed"
         return kept
 
     def notes(self) -> list[str]:
@@ -61,6 +73,7 @@ class Userns:
         old = f".old-{os.path.basename(private)}"
         stage = os.path.dirname(spec.rootfs)
         identity = spec.identity
+        file_word = "bound_file" if spec.own_tree else "private_file"
         flags = _OUTER | (sys_.CLONE_NEWNET if spec.network_off else 0)
         return Launch(
             engine=self.name,
@@ -74,9 +87,9 @@ class Userns:
                 self._root(spec, stage),
                 ["pivot", old],
                 ["devices", old, spec.shm_size, ""],
-                *_places(spec, self._facts["overlay"]),
+                *_places(spec, writable=spec.own_tree or self._facts["overlay"]),
                 *(["bind", f"/{old}{m.source}", m.target, m.read_only] for m in spec.mounts),
-                *(["private_file", path, text] for path, text in spec.files),
+                *([file_word, path, text] for path, text in spec.files),
                 ["directory", spec.working_dir, 0o755],
                 ["process_files", old, self._facts["fresh_proc"]],
                 ["detach", old],
@@ -87,19 +100,22 @@ class Userns:
                 ["no_new_privileges"],
             ],
             terminal=spec.tty,
+            limits=spec.limits.to_json(),
         )
 
     def _root(self, spec: ContainerSpec, stage: str) -> list[Any]:
+        if spec.own_tree:
+            return ["own_tree", spec.rootfs, stage]
         if self._facts["overlay"]:
             return ["overlay", spec.rootfs, stage]
         return ["assemble", spec.rootfs, stage, _view(spec)]
 
 
-def _places(spec: ContainerSpec, overlay: bool) -> list[list[Any]]:
+def _places(spec: ContainerSpec, writable: bool) -> list[list[Any]]:
     """/tmp and its kin exist and can be written, in memory where the root cannot."""
     mounted = {mount.target for mount in spec.mounts}
     places = [path for path in _WRITABLE if path not in mounted]
-    if spec.read_only or not overlay:
+    if spec.read_only or not writable:
         return [["private_directory", path] for path in places]
     return [["shared_directory", path] for path in places]
 

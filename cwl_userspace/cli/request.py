@@ -1,0 +1,146 @@
+"""Make a request of the words of ``run``: each option is parsed once, here."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from cwl_userspace.cli.mounts import mount, volume
+from cwl_userspace.errors import UsageError
+from cwl_userspace.spec import Device, Limits, RunRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cwl_userspace.cli.words import Words
+
+_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+
+
+def request_of(words: Words, environ: Mapping[str, str]) -> RunRequest:
+    """What the options and arguments of ``run`` ask for; raise UsageError for a bad value."""
+    network = words.value("network") or words.value("net") or "host"
+    if network not in ("none", "host", "bridge", "default"):
+        raise UsageError(f"no network {network!r}", "expected none or host")
+    entrypoint = words.values.get("entrypoint")
+    mounts = [mount(text) for text in words.list("mount")]
+    return RunRequest(
+        argv=words.arguments[1:],
+        mounts=mounts + [volume(text) for text in words.list("volume")],
+        environment=list(_environment(words, environ)),
+        working_dir=words.value("workdir"),
+        user=words.value("user"),
+        entrypoint=None if entrypoint is None else ([entrypoint] if entrypoint else []),
+        network_off=network == "none",
+        read_only=words.flag("read-only"),
+        add_hosts=[_added_host(text) for text in words.list("add-host")],
+        hostname=words.value("hostname"),
+        shm_size=_size(words.value("shm-size", "64m"), "--shm-size"),
+        limits=_limits(words),
+        devices=[_device(text) for text in words.list("device")],
+        tty=words.flag("tty"),
+    )
+
+
+def _environment(words: Words, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """``-e K=V``; ``-e K`` takes the caller's value; files first, so that -e wins."""
+    if words.flag("proxy-env"):
+        for name in (*_PROXIES, *map(str.upper, _PROXIES)):
+            if name in environ:
+                yield name, environ[name]
+    for path in words.list("env-file"):
+        yield from _environment_file(path, environ)
+    for text in words.list("env"):
+        name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f"--env is {text!r}", "expected NAME=VALUE")
+        if equals:
+            yield name, value
+        elif name in environ:
+            yield name, environ[name]
+
+
+def _environment_file(path: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError as error:
+        raise UsageError(
+            f"--env-file {path!r} cannot be read: {error.strerror}", "expected NAME=VALUE lines"
+        ) from None
+    for line in lines:
+        name, equals, value = line.lstrip().partition("=")
+        if not name or name.startswith("#"):
+            continue
+        if equals:
+            yield name, value
+        elif name in environ:
+            yield name, environ[name]
+
+
+def _added_host(text: str) -> tuple[str, str]:
+    name, _, address = text.partition(":")
+    if not name or not address or any(c.isspace() for c in text):
+        raise UsageError(f"--add-host is {text!r}", "expected NAME:ADDRESS")
+    return name, address
+
+
+def _size(text: str, option: str) -> int:
+    """``64m`` and the like in bytes, as Docker reads them."""
+    number = text.lower().removesuffix("ib") if text.lower().endswith("ib") else text.lower()
+    number = number.removesuffix("b") if number[-2:-1] in _UNITS and len(number) > 1 else number
+    unit = _UNITS.get(number[-1:], 0)
+    digits = number[:-1] if unit else number
+    try:
+        return int(float(digits) * (unit or 1))
+    except ValueError:
+        raise UsageError(f"{option} is {text!r}", "expected a size such as 512m or 2g") from None
+
+
+def _limits(words: Words) -> Limits:
+    return Limits(
+        memory=_size(words.value("memory", "0"), "--memory"),
+        cpus=_number(words.value("cpus", "0"), "--cpus"),
+        cpuset=_processors(words.value("cpuset-cpus")),
+        seconds=_number(words.value("timeout", "0"), "--timeout"),
+    )
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise UsageError(f"{option} is {text!r}", "expected a number such as 1.5; 0 for no limit")
+    return number
+
+
+def _processors(text: str) -> list[int]:
+    """``0-2,7`` as numbers (cpuset(7), List format)."""
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or not (last or first).isdigit() or int(last or first) < int(first):
+            raise UsageError(f"--cpuset-cpus is {text!r}", "expected a list such as 0-2,7")
+        found.update(range(int(first), int(last or first) + 1))
+    return sorted(found)
+
+
+def _device(text: str) -> Device:
+    """``/dev/x[:/dev/y[:rwm]]``; what may be done with it is for the host's modes to say."""
+    source, _, rest = text.partition(":")
+    target = rest.partition(":")[0] or source
+    if not os.path.isabs(source) or not target.startswith("/dev/"):
+        raise UsageError(f"--device is {text!r}", "expected /dev/NAME[:/dev/NAME]")
+    try:
+        mode = os.stat(source).st_mode
+    except OSError as error:
+        raise UsageError(
+            f"the device {source!r} cannot be used: {error.strerror}", "see ls -l /dev"
+        ) from None
+    if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+        raise UsageError(f"{source!r} is no device", "give files and directories with --volume")
+    return Device(os.path.realpath(source), target)
