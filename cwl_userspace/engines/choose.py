@@ -22,10 +22,11 @@ GROUP = "cwl_userspace.engines"
 # Each engine and its module.
 ENGINES = {
     "userns": "userns",
+    "bwrap": "bwrap",
     "proot": "proot",
 }
 # What ``auto`` tries, the fastest and most isolated first.
-PREFERRED = ("userns", "proot")
+PREFERRED = ("userns", "bwrap", "proot")
 
 
 def names() -> tuple[str, ...]:

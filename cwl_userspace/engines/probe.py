@@ -112,7 +112,7 @@ def _namespaces(place: str) -> dict[str, Any]:
     try:
         nsinit.user_namespace(os.geteuid(), os.getegid(), flags)
     except OSError as error:
-        facts["reason"] = f"user namespaces are not allowed here: {error.strerror}{_why_not()}"
+        facts["reason"] = f"user namespaces are not allowed here: {error.strerror}{why_not()}"
         return facts
     inner = in_child(lambda: _mounts(place))
     if not inner:
@@ -142,7 +142,7 @@ def _mounts(place: str) -> dict[str, Any]:
     return facts
 
 
-def _why_not() -> str:
+def why_not() -> str:
     """The switch that forbids user namespaces, if one of the usual ones does."""
     switches = (
         ("/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces is 0"),
