@@ -48,8 +48,8 @@ def script(
 
     ``terminal``: standard input becomes the controlling terminal. ``hidden``: the shim cannot be
     looked into by what it starts. ``bound``: it and the program are killed when what started them
-    ends. ``filters``: seccomp filters in hexadecimal. ``writable``: the only places of the host that
-    can be written to (Landlock), or None for no such rule.
+    ends. ``filters``: seccomp filters in hexadecimal. ``writable``: the only places of the host
+    that can be written to (Landlock), or None for no such rule.
     """
     return {
         "path": path,

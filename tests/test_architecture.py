@@ -23,7 +23,7 @@ ROOMS = {
     "store": {"store"},
     "plan": {"plan", "accounts"},
     "hostfacts": {"hostfacts"},
-    "inside": {"nsinit", "inroot", "keeper", "guard", "script"},
+    "inside": {"nsinit", "nsroot", "nsplaces", "nsidentity", "inroot", "keeper", "guard", "script"},
     "engines": {"engines"},
     "records": {"log", "runs", "private"},
     "process": {"process", "prepare", "stdin", "terminal", "replay"},
