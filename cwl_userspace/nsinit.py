@@ -52,6 +52,13 @@ def restrict_writes(places: Sequence[str]) -> None:
     restrict([*places, *reopened_streams()])
 
 
+def no_streams() -> None:
+    """Have neither input nor output: what is to be started last gets them another way."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1):
+        os.dup2(null, fd)
+
+
 def untranslated_paths() -> None:
     """Have system calls that proot lets through untranslated answer that they do not exist."""
     from cwl_userspace.kernel import seccomp
@@ -92,6 +99,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "no_new_privileges": sys_.set_no_new_privs,
     "filter": nsidentity.install_filter,
     "restrict_writes": restrict_writes,
+    "no_streams": no_streams,
     "untranslated_paths": untranslated_paths,
     "no_network": no_network,
 }
