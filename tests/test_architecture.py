@@ -26,11 +26,12 @@ ROOMS = {
     "inside": {"nsinit", "inroot", "keeper", "guard"},
     "engines": {"engines"},
     "records": {"log", "runs", "private"},
-    "process": {"process", "prepare", "stdin", "terminal", "replay"},
+    "process": {"process", "supervise", "prepare", "stdin", "terminal", "replay", "limits",
+                "cgroups", "scope", "memory", "processors"},
     "cli": {"cli", "__main__"},
     "shims": {"shims"},
     "cwl": {"cwl"},
-}
+}  # fmt: skip
 MAY_USE = {
     "version": set(),
     "values": set(),

@@ -15,13 +15,14 @@ from cwl_userspace.stdin import open_closed_streams
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from cwl_userspace.cli.context import Context
     from cwl_userspace.engines.base import Engine
     from cwl_userspace.spec import ContainerSpec, ImageConfig, RunRequest
 
 # Accepted so that callers need not change, and said in the log once they would matter.
-_NOT_YET = ("gpus", "cpu-shares", "publish")
+_NOT_YET = ("gpus", "publish")
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -37,6 +38,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = request_of(words, context.environ)
     _check_cidfile(words)
+    _check_terminal(words)
     record = find_or_fetch(context, words.arguments[0], words.value("platform"))
     spec = _spec(request, record.config, context.store.tree(record.chain), context)
     return _run(context, words, spec, str(record.id))
@@ -70,16 +72,22 @@ def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int
         os.write(1, os.fsencode(command_line(launch, private)) + b"\n")
         return 0
     _write_cidfile(words, identifier)
-    facts = {"name": words.value("name"), "image": image, "engine": engine.name}
+    facts: dict[str, Any] = {"name": words.value("name"), "image": image, "engine": engine.name}
+    facts["limits"] = launch.limits
     runs.register(context.settings.state, identifier, facts)
+    usage = process.Usage()
     try:
-        return process.run(launch, _die_with_parent(context, words))
+        return process.run(
+            launch, _die_with_parent(context, words), say=context.log.say, usage=usage
+        )
     except EngineError:
         # What a probe found may have changed since: the next run looks again.
         probe.forget(context.settings.cache, engine.name)
         raise
     finally:
         runs.unregister(context.settings.state, identifier)
+        if usage.seconds:
+            context.log.note(f"container {identifier[:12]} took {usage}")
         remove_private_directory(private)
 
 
@@ -113,6 +121,11 @@ def _is_cwltool(words: Words) -> bool:
     given = words.list("env")
     home = f"HOME={words.value('workdir')}"
     return "TMPDIR=/tmp" in given and home in given and not words.flag("tty")
+
+
+def _check_terminal(words: Words) -> None:
+    if words.flag("tty") and words.flag("interactive") and not os.isatty(0):
+        raise UsageError("-t with -i, but standard input is no terminal", "leave out -t")
 
 
 def _check_cidfile(words: Words) -> None:
