@@ -93,6 +93,7 @@ class _Supervisor:
         self._pid = 0
         self._started = 0.0
         self._vigil: Vigil | None = None
+        self._undo: Callable[[], None] | None = None
 
     def start(self, say: Callable[[str], None] | None) -> None:
         """Fork the keeper. Signals wait until both sides are ready for them."""
@@ -108,7 +109,8 @@ class _Supervisor:
 
             self._terminal = Terminal(self._launch)
         signals.block()
-        signals.watch(self._wakeup_out, (*signals.FORWARDED, signals.SIGCHLD, signals.KILL_NOW))
+        numbers = (*signals.FORWARDED, signals.SIGCHLD, signals.KILL_NOW)
+        self._undo = signals.watch(self._wakeup_out, numbers)
         if not self._launch.namespaces:
             sys_.set_child_subreaper()
         try:
@@ -265,9 +267,23 @@ class _Supervisor:
         if orphans and not self._launch.namespaces:
             # The keeper was killed, so what it kept is ours now, and nobody's to end but ours.
             keeper.kill_all_below()
-        for part in (self._limiter, self._relay, self._terminal):
+        for part in (self._vigil, self._limiter, self._relay, self._terminal):
             if part is not None:
                 part.close()
+        signals.unwatch()
+        if self._undo is not None and not (self._vigil is not None and self._vigil.asked):
+            # One who was asked to end has nothing to do but to tidy up.
+            self._undo()
+        for fd in (
+            self._report_in,
+            self._report_out,
+            self._lifeline_in,
+            self._lifeline_out,
+            self._wakeup_in,
+            self._wakeup_out,
+        ):
+            if fd >= 0:
+                os.close(fd)
 
 
 def _unwritable(error: OSError) -> int:

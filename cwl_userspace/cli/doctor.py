@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cwl_userspace import __version__
+from cwl_userspace import __version__, limits
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, Option, parse
@@ -49,6 +49,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         "kernel": _kernel(),
         "engines": [_engine(context, name) for name in names()],
         "engine": "",
+        "limits": limits.means(context.environ),
         "store": _store(context),
         "config": context.settings.config if os.path.exists(context.settings.config) else "",
         "registries": [] if words.flag("offline") else _registries(context),
@@ -207,6 +208,8 @@ def _text(report: dict[str, Any]) -> str:
         for promise, reason in engine["promises"].items():
             lines.append(f"    {promise}: {'no: ' + reason if reason else 'yes'}")
         lines += [f"    {note}" for note in engine["notes"]]
+    lines += ["", "limits"]
+    lines += [f"  {name}: {value}" for name, value in report["limits"].items()]
     lines += ["", "store"]
     lines += [f"  {name}: {value}" for name, value in report["store"].items() if value != ""]
     if report["config"]:
