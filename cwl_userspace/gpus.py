@@ -57,7 +57,7 @@ NODES = {
     "video": (),
 }
 CONTROL = "/dev/nvidiactl"
-_DEFAULT = ("utility", "compute")
+_DEFAULT = ("compute", "utility")
 # Some programs load these by a name that is for linking (dlopen(3)).
 _UNVERSIONED = ("libcuda.so.1", "libnvidia-opticalflow.so.1")
 

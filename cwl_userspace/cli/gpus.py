@@ -44,6 +44,8 @@ def gpus(text: str) -> Gpus:
 def _count(count: str, text: str) -> int:
     if count in ("all", "-1"):
         return -1
-    if count and not count.isdecimal():
+    whole, point, rest = count.partition(".")
+    if count and not (whole.isdecimal() and (not point or rest.isdecimal())):
         raise UsageError(f"--gpus is {text!r}", _EXPECTED)
-    return int(count or "0")
+    # cwltool passes what an expression gives, and itself rounds it up.
+    return int(whole or "0") + bool(rest.strip("0"))
