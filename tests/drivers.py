@@ -76,8 +76,8 @@ class FakeDriver:
 
     def cache(self) -> None:
         """Have the real ldconfig make the tree's cache, and the links that it makes as well."""
-        command = ["/sbin/ldconfig", "-r", self.root]
-        subprocess.run(["unshare", "--user", "--map-root-user", *command], check=True)
+        command = ["unshare", "--user", "--map-root-user", "/sbin/ldconfig", "-r", str(self.root)]
+        subprocess.run(command, check=True)
 
     def in_its_place(
         self, command: Sequence[str | bytes], environment: Mapping[str, str], cwd: Path
@@ -89,7 +89,7 @@ class FakeDriver:
         script = f"""
             set -e
             mkdir -p '{place}/dev'
-            mount -t tmpfs x '{place}/dev'
+            mount -t tmpfs -o mode=0755 x '{place}/dev'
             cd '{place}/dev'
             for name in {copied}; do touch $name; mount --bind /dev/$name $name; done
             for name in {" ".join(names)}; do touch $name; mount --bind /dev/null $name; done

@@ -88,7 +88,7 @@ def test_the_words_of_docker_are_understood(words: str, expected: Gpus) -> None:
     ["x", "-2", "1.", ".5", "", "device=", "count=", "count=1,device=2", "driver=amd,count=1"],
 )
 def test_other_words_are_refused_with_what_was_expected(words: str) -> None:
-    with pytest.raises(UsageError, match="--gpus.*expected all, a number"):
+    with pytest.raises(UsageError, match=r"--gpus.*expected all, a number"):
         gpus(words)
     with pytest.raises(UsageError, match="'graphics'; there are: compute, utility, video, all"):
         gpus("all,capabilities=graphics")
@@ -117,7 +117,7 @@ def test_libraries_are_found_in_the_usual_places_where_there_is_no_cache(fake: F
 def test_a_cut_cache_is_as_good_as_none(fake: FakeDriver, cut: int) -> None:
     cache = fake.root / "etc/ld.so.cache"
     cache.write_bytes(cache.read_bytes()[:cut])
-    with pytest.raises(UsageError, match="has no libcuda.so.1 for this processor"):
+    with pytest.raises(UsageError, match=r"has no libcuda\.so\.1 for this processor"):
         Asked(fake, "1")
 
 
