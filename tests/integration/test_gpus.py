@@ -16,7 +16,8 @@ from tests.integration.test_doors import DOORS
 
 SEEN = (
     "nvidia-smi; echo $CUDA_VISIBLE_DEVICES; echo /dev/nvidia*"
-    "; head -c 3 /dev/nvidia0 | od -An -tx1; echo x > /dev/nvidiactl; (echo x > /usr/bin/nvidia-smi) 2>&- || echo kept"
+    "; head -c 3 /dev/nvidia0 | od -An -tx1; echo x > /dev/nvidiactl"
+    "; (echo x > /usr/bin/nvidia-smi) 2>&- || echo kept"
 )
 
 
