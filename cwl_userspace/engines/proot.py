@@ -211,6 +211,9 @@ class _Plan:
             if os.path.exists(f"/dev/{name}"):
                 self._bind(f"/dev/{name}", f"/dev/{name}", directory=name == "pts")
                 self._writable.append(f"/dev/{name}")
+        for device in self._spec.devices:
+            self._bind(device.source, self.view.resolve(device.target), directory=False)
+            self._writable.append(device.source)
         for name, target in _DEVICE_LINKS:
             self._operations.append(["make_link", f"{self._private}/dev/{name}", target])
         self._private_directory("/dev/shm", 0o1777)
