@@ -71,6 +71,7 @@ def no_network() -> None:
 
 OPERATIONS: dict[str, Callable[..., None]] = {
     "user_namespace": nsidentity.user_namespace,
+    "namespaces": sys_.unshare,
     "mapped_user_namespace": nsidentity.mapped_user_namespace,
     "identity": nsidentity.identity,
     "mount_namespace": nsroot.mount_namespace,
