@@ -27,11 +27,12 @@ ROOMS = {
     "engines": {"engines"},
     "records": {"log", "runs", "private"},
     "containers": {"containers", "asroot"},
-    "process": {"process", "prepare", "stdin", "terminal", "replay"},
+    "process": {"process", "supervise", "prepare", "stdin", "terminal", "replay", "limits",
+                "cgroups", "scope", "memory", "processors"},
     "cli": {"cli", "__main__"},
     "shims": {"shims"},
     "cwl": {"cwl"},
-}
+}  # fmt: skip
 MAY_USE = {
     "version": set(),
     "values": set(),
