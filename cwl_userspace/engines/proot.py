@@ -139,6 +139,8 @@ class Proot:
             working_dir=private,
             namespaces=False,
             last=[
+                # Of real root's powers some reach past Landlock to processes of the host.
+                *([["drop_capabilities"]] if os.geteuid() == 0 else []),
                 ["no_new_privileges"],
                 *self._protection(spec, plan),
                 *([["untranslated_paths"]] if self._facts["seccomp"] else []),
@@ -279,7 +281,8 @@ class _Plan:
     def guarded(self) -> list[str]:
         """Places of the host whose modes, owners and times must stay as they are."""
         read_only = [mount.source for mount in self._spec.mounts if mount.read_only]
-        return read_only if self._whole else [self._spec.rootfs, *read_only]
+        own = [self.root, f"{self._private}/files"] if self._spec.read_only else []
+        return [*([] if self._whole else [self._spec.rootfs]), *own, *read_only]
 
     def _check_room(self, target: str, place: str) -> None:
         """A mount point that is missing must not be made in a source that is read-only."""
