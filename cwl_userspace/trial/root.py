@@ -29,7 +29,7 @@ FILES = {
     "etc/group": GROUP,
 }
 # Where modules of ours are found, and how the program is called.
-_MODULES = "/data/modules"
+_MODULES = "/usr/trial"
 _OURS = ("inside.py", "changes.py")
 _PROGRAM = "from cwl_userspace.trial.inside import main; main()"
 
