@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cwl_userspace.cli.context import Context
@@ -23,16 +22,11 @@ Report = list[dict[str, Any]]
 
 def report(context: Context, tried: bool) -> Report:
     """Each engine that there is; with ``tried``, those that work are tried out, all at once."""
-    found = []
-    working = []
-    for name in names():
-        engine = make(name, context.settings, context.environ, fresh=True)
-        found.append(_claims(engine))
-        if found[-1]["works"]:
-            working.append(engine)
-    if tried and working:
-        _try(context, working, {entry["name"]: entry for entry in found})
-    return found
+    engines = {name: make(name, context.settings, context.environ, fresh=True) for name in names()}
+    found = {name: _claims(name, engine) for name, engine in engines.items()}
+    if tried:
+        _try(context, {n: e for n, e in engines.items() if found[n]["works"]}, found)
+    return list(found.values())
 
 
 def broken(found: Report) -> list[str]:
@@ -74,12 +68,12 @@ def _untried(reason: str) -> str:
     return reason if reason.startswith("cannot try") else f"cannot try: {reason}"
 
 
-def _claims(engine: Engine) -> dict[str, Any]:
+def _claims(name: str, engine: Engine) -> dict[str, Any]:
     reason = engine.unavailable()
     works = reason is None
     said = engine.promises() if works else {}
     return {
-        "name": engine.name,
+        "name": name,
         "works": works,
         "reason": reason or "",
         "promises": {promise: said[promise] for promise in PROMISES if works},
@@ -89,15 +83,15 @@ def _claims(engine: Engine) -> dict[str, Any]:
     }
 
 
-def _try(context: Context, engines: Sequence[Engine], entries: dict[str, dict[str, Any]]) -> None:
+def _try(context: Context, engines: dict[str, Engine], entries: dict[str, dict[str, Any]]) -> None:
     from cwl_userspace.trial import Trials, contradictions
 
     place = _place(context)
     trials = Trials(place, context.environ)
     try:
-        for engine in engines:
-            trials.start(engine)
-        waiting = {engine.name for engine in engines}
+        for name, engine in engines.items():
+            trials.start(name, engine)
+        waiting = set(engines)
         _progress(waiting)
         for name, found in trials.results():
             entry = entries[name]

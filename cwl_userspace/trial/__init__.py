@@ -48,9 +48,9 @@ class Trials:
         self._running: dict[int, str] = {}
         self._pids: list[int] = []
 
-    def start(self, engine: Engine) -> None:
-        """Begin with an engine."""
-        place = os.path.join(self._place, engine.name)
+    def start(self, name: str, engine: Engine) -> None:
+        """Begin with an engine, by the name that its result is to have."""
+        place = os.path.join(self._place, f"trial-{len(self._pids)}")
         os.mkdir(place)
         read_end, write_end = os.pipe()
         sys.stdout.flush()
@@ -67,7 +67,7 @@ class Trials:
             finally:
                 os._exit(code)
         os.close(write_end)
-        self._running[read_end] = engine.name
+        self._running[read_end] = name
         self._pids.append(pid)
 
     def results(self) -> Iterator[tuple[str, dict[str, Finding]]]:

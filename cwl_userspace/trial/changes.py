@@ -87,7 +87,7 @@ def _ways(path: str, directory: bool) -> list[Callable[[], Any]]:
     fd_path = "/proc/self/fd/{}"
 
     def write(flags: int) -> None:
-        fd = os.open(path, flags)
+        fd = os.open(path, flags | os.O_NONBLOCK)
         try:
             os.write(fd, b"changed")
         finally:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cwl_userspace.spec import ContainerSpec
 
 # How long one container may take, in seconds; many engines may be tried at once.
-PATIENCE = 60.0
+PATIENCE = 30.0
 _PAUSE = 0.01
 _READY = b"ready\n"
 

@@ -27,7 +27,7 @@ Task = Sequence[object]
 SIZE = (33, 77)
 MEMORY = 160 << 20
 _DEVICES = {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "console"}
-_SURVIVAL = 10.0
+_SURVIVAL = 5.0
 _GIVEN = (("GIVEN", "a value, with = and\nnewline"),)
 
 
