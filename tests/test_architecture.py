@@ -23,7 +23,7 @@ ROOMS = {
     "store": {"store"},
     "plan": {"plan", "accounts", "gpus"},
     "hostfacts": {"hostfacts", "gpufacts", "ldcache"},
-    "inside": {"nsinit", "inroot", "keeper", "guard"},
+    "inside": {"nsinit", "nsroot", "nsplaces", "nsidentity", "inroot", "keeper", "guard"},
     "engines": {"engines"},
     "records": {"log", "runs", "private"},
     "containers": {"containers", "asroot"},
