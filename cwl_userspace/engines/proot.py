@@ -128,6 +128,8 @@ class Proot:
             working_dir=private,
             namespaces=False,
             last=[
+                # Of real root's powers some reach past Landlock to processes of the host.
+                *([["drop_capabilities"]] if os.geteuid() == 0 else []),
                 ["no_new_privileges"],
                 *self._protection(spec, plan, private),
                 *([["untranslated_paths"]] if self._facts["seccomp"] else []),
