@@ -23,6 +23,7 @@ GROUP = "cwl_userspace.engines"
 ENGINES = {
     "userns": "userns",
     "proot": "proot",
+    "fakechroot": "fakechroot",
 }
 # What ``auto`` tries, the fastest and most isolated first.
 PREFERRED = ("userns", "proot")
