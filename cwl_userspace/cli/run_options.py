@@ -20,7 +20,7 @@ OPTIONS = (
     Option("--shm-size", VALUE, "size of /dev/shm", "SIZE"),
     Option("-i --interactive", FLAG, "standard input is always passed on"),
     Option("-t --tty", FLAG, "a terminal of its own"),
-    Option("--rm", FLAG, "a container is always removed at its end"),
+    Option("--rm", FLAG, "accepted: no run leaves anything, and what create made stays"),
     Option("--name", VALUE, "a name for kill and stats", "NAME"),
     Option("--cidfile", VALUE, "write the container's id to a file", "FILE"),
     Option("--platform", VALUE, "take the image for another platform", "OS/ARCH"),
