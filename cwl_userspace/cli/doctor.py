@@ -16,9 +16,9 @@ from cwl_userspace import __version__
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, Option, parse
-from cwl_userspace.engines.base import PROMISES
 from cwl_userspace.engines.choose import AUTO, PREFERRED, make, names
-from cwl_userspace.errors import UserspaceError
+from cwl_userspace.engines.promises import said
+from cwl_userspace.errors import EngineError, UserspaceError
 from cwl_userspace.image.layout import Layout
 from cwl_userspace.kernel import landlock, seccomp
 from cwl_userspace.reference import DOCKER_HUB
@@ -75,13 +75,16 @@ def _kernel() -> dict[str, Any]:
 
 
 def _engine(context: Context, name: str) -> dict[str, Any]:
-    engine = make(name, context.settings, context.environ, fresh=True)
+    facts: dict[str, Any] = {"name": name, "works": False, "promises": {}, "notes": []}
+    try:
+        engine = make(name, context.settings, context.environ, fresh=True)
+    except EngineError as error:  # one of another package
+        return {**facts, "reason": str(error)}
     reason = engine.unavailable()
     if reason is not None:
-        return {"name": name, "works": False, "reason": reason, "promises": {}, "notes": []}
-    promises = {promise: engine.promises()[promise] for promise in PROMISES}
+        return {**facts, "reason": reason}
     notes = list(engine.notes())
-    return {"name": name, "works": True, "reason": "", "promises": promises, "notes": notes}
+    return {"name": name, "works": True, "reason": "", "promises": said(engine), "notes": notes}
 
 
 def _chosen(context: Context, engines: list[dict[str, Any]]) -> str:
