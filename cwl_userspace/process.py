@@ -7,7 +7,6 @@ to the program, hands signals on, watches the caller, and sees to it that the tr
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
 
@@ -18,7 +17,7 @@ from cwl_userspace.errors import (
     EngineError,
     UserspaceError,
 )
-from cwl_userspace.image.confine import remove_tree
+from cwl_userspace.image.confine import remove, remove_tree
 from cwl_userspace.kernel import signals
 from cwl_userspace.kernel import syscalls as sys_
 from cwl_userspace.stdin import Relay
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from cwl_userspace.guard import Guard
     from cwl_userspace.limits import Limiter
     from cwl_userspace.terminal import Terminal
+
+_PLACE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 WHOLE, LARGEST = "all processes", "the largest process"
 
 
@@ -165,11 +166,11 @@ class _Supervisor:
             self._relay.become_standard_input()
         if self._terminal is not None:
             self._terminal.become_standard_streams()
+        above = os.open(os.path.dirname(launch.private), _PLACE) if launch.private else -1
         nsinit.execute(launch.inside)
-        program = keeper.Program(
-            launch.argv, launch.environment, launch.working_dir, launch.terminal
-        )
-        status_in = self._status_pipe()
+        terminal = launch.terminal and not launch.script
+        program = keeper.Program(launch.argv, launch.environment, launch.working_dir, terminal)
+        status_in, inherited = self._shim_descriptors() if launch.script else (-1, [])
         guard = self._guard()
 
         def become_container() -> None:
@@ -179,26 +180,27 @@ class _Supervisor:
             if guard is not None:
                 guard.install()
 
-        child = keeper.start(program, self._report_out, become_container, launch.status_fd)
+        child = keeper.start(program, self._report_out, become_container, inherited)
         if guard is not None:
             guard.adopt(child)
         # Standard streams are the program's: whoever reads them must see their end with it.
         null = os.open("/", os.O_PATH | os.O_CLOEXEC)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        if launch.status_fd:
-            os.close(launch.status_fd)
+        for fd in inherited:
+            os.close(fd)
         code = keeper.keep(
             child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard
         )
         if not launch.namespaces:
             keeper.kill_all_below()
+        nsinit.tidy(launch.after)
         if code == keeper.KILLED:
             # The supervisor may have been killed, and then nobody else would.
             if self._terminal is not None:
                 self._terminal.restore()
             if launch.private:
-                remove_tree(launch.private)
+                remove(os.path.basename(launch.private), above)
         return code
 
     def _guard(self) -> Guard | None:
@@ -208,25 +210,17 @@ class _Supervisor:
 
         return Guard(self._launch.guarded)
 
-    def _status_pipe(self) -> int:
-        """A pipe whose write end is the descriptor that the program tells its status on."""
-        wanted = self._launch.status_fd
-        if not wanted:
-            return -1
-        # Whatever has that number now is ours, since all of ours are above the standard streams.
-        self._report_out, self._lifeline_in = (
-            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
-            for fd in (self._report_out, self._lifeline_in)
-        )
+    def _shim_descriptors(self) -> tuple[int, list[int]]:
+        """The read end of the status pipe, and what the shim inherits."""
+        from cwl_userspace.script import TooLong, descriptors
+
+        script = self._launch.script
         status_in, status_out = os.pipe()
-        status_in = fcntl.fcntl(status_in, fcntl.F_DUPFD_CLOEXEC, 10)
-        if status_out == wanted:
-            os.set_inheritable(wanted, True)
-        else:
-            os.dup2(status_out, wanted, inheritable=True)
-            os.close(status_out)
         os.set_blocking(status_in, False)
-        return status_in
+        try:
+            return status_in, [status_out, *descriptors(script, self._launch.private)]
+        except TooLong as error:
+            keeper.fail(self._report_out, 126, str(error))
 
     def _target(self, child: int) -> int:
         for _ in range(self._launch.skip):
@@ -270,6 +264,12 @@ class _Supervisor:
         for part in (self._vigil, self._limiter, self._relay, self._terminal):
             if part is not None:
                 part.close()
+        if self._launch.private:
+            remove_tree(self._launch.private)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Signals are as they were, and nothing of ours is open."""
         signals.unwatch()
         if self._undo is not None and not (self._vigil is not None and self._vigil.asked):
             # One who was asked to end has nothing to do but to tidy up.
