@@ -22,13 +22,15 @@ GROUP = "cwl_userspace.engines"
 # Each engine and its module.
 ENGINES = {
     "userns": "userns",
+    "chroot": "chroot",
+    "bwrap": "bwrap",
     "proot": "proot",
     "fakechroot": "fakechroot",
 }
 # What one of another package must have; see docs/engines.rst.
 _PARTS = ("name", "unavailable", "promises", "notes", "copies", "launch")
 # What ``auto`` tries, the fastest and most isolated first.
-PREFERRED = ("userns", "proot")
+PREFERRED = ("userns", "chroot", "bwrap", "proot")
 
 
 def names() -> tuple[str, ...]:
