@@ -25,6 +25,7 @@ from cwl_userspace.engines.base import (
 from cwl_userspace.engines.fakechroot_image import library_path, program_in
 from cwl_userspace.engines.view import View
 from cwl_userspace.errors import EngineError, UsageError
+from cwl_userspace.script import script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 HINT = "install the package fakechroot"
 _LIBRARY = "fakechroot/libfakechroot.so"
 _LANDLOCK_NEEDED = 3
-_STATUS_FD = 3
 # libfakechroot takes no more (EXCLUDE_LIST_SIZE).
 _EXCLUDED = 100
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
@@ -87,15 +87,16 @@ class Fakechroot:
     def promises(self) -> Mapping[str, str]:
         """What a library can keep, and what seccomp and Landlock add."""
         landlock = self._facts["landlock"] >= _LANDLOCK_NEEDED
+        no_seccomp = "" if self._facts["seccomp"] else "the kernel has no seccomp filters"
         no_landlock = f"the kernel's Landlock is {self._facts['landlock']}, not 3 or newer"
         return {
             **dict.fromkeys(PROMISES, ""),
             PRIVATE_ROOT: "what goes past the C library sees the host's files",
-            NETWORK_OFF: "" if self._facts["seccomp"] else "the kernel has no seccomp filters",
+            NETWORK_OFF: no_seccomp,
             READ_ONLY_BINDS: "" if landlock else no_landlock,
             READ_ONLY_ROOT: "" if landlock else no_landlock,
             PRIVATE_PIDS: "fakechroot has no process name space",
-            EMULATED_ROOT: "fakechroot leaves every program the user's own identity",
+            EMULATED_ROOT: no_seccomp,
         }
 
     @staticmethod
@@ -112,6 +113,7 @@ class Fakechroot:
             " starts sees the host's files",
             "programs find LD_PRELOAD, LD_LIBRARY_PATH and FAKECHROOT_* in their environment",
             "mounts are symbolic links; each container copies its whole image",
+            "no user is emulated but root, and files are shown with their real owner",
             "fakechroot turns the network off with all of it, loopback included",
         ]
 
@@ -129,7 +131,7 @@ class Fakechroot:
         plan.files()
         plan.mounts()
         working_dir = plan.working_dir()
-        shim = f"{private}/status"
+        shim = f"{private}/shim"
         environment = {**spec.environment, **self._own_environment(spec, plan)}
         command = [plan.on_host(program), *argv]
         if loader:
@@ -139,10 +141,7 @@ class Fakechroot:
             command = [plan.on_host(loader), loader, "--argv0", argv[0], command[0], *argv[1:]]
         return Launch(
             engine=self.name,
-            argv=[
-                *(shim, "", *(f"{name}={value}" for name, value in environment.items()), ""),
-                *command,
-            ],
+            argv=[shim],
             environment={},
             working_dir=working_dir,
             namespaces=False,
@@ -156,14 +155,21 @@ class Fakechroot:
                 ["copy_tree", spec.rootfs, plan.root],
                 ["anchor_links", plan.root],
                 *plan.operations,
-                ["make_status_shim", shim, self._facts["machine"], _STATUS_FD],
+                ["make_status_shim", shim, self._facts["machine"]],
             ],
             private=private,
-            status_fd=_STATUS_FD,
             skip=1,
             guarded=plan.guarded() if self._facts["mode_guard"] else [],
             terminal=spec.tty,
             limits=spec.limits.to_json(),
+            script=script(
+                command[0],
+                command[1:],
+                environment,
+                terminal=spec.tty,
+                bound=True,
+                filters=_filters(spec),
+            ),
         )
 
     def _protection(self, plan: _Plan) -> list[list[Any]]:
@@ -189,6 +195,15 @@ class Fakechroot:
             "FAKECHROOT_BASE": plan.root,
             "FAKECHROOT_EXCLUDE_PATH": ":".join(plan.excluded()),
         }
+
+
+def _filters(spec: ContainerSpec) -> list[str]:
+    """Who is to be root is told that it is, and that it has changed what it has not."""
+    if not spec.identity.emulate_root:
+        return []
+    from cwl_userspace.kernel.rootfilter import answered_root
+
+    return [answered_root(os.uname().machine).hex()]
 
 
 def _check(spec: ContainerSpec, private: str) -> None:
