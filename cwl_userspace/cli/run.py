@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cwl_userspace.spec import ContainerSpec, ImageConfig, RunRequest
 
 # Accepted so that callers need not change, and said in the log once they would matter.
-_NOT_YET = ("gpus", "cpu-shares", "publish")
+_NOT_YET = ("cpu-shares", "publish")
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -74,6 +74,11 @@ def _spec(
     from cwl_userspace import hostfacts
     from cwl_userspace.plan import plan
 
+    if request.gpus.any:
+        from cwl_userspace import gpufacts
+        from cwl_userspace.gpus import with_gpus
+
+        request = with_gpus(request, config, gpufacts.driver(context.environ))
     host = hostfacts.host(context.environ, request.network_off)
     return plan(request, config, rootfs, hostfacts.accounts(rootfs), host, own_tree)
 

@@ -36,7 +36,7 @@ OPTIONS = (
     Option("--timeout", VALUE, "end it after so many seconds", "SECONDS"),
     Option("--device", LIST, "show a device of the host", "PATH[:PATH]"),
     Option("--cpu-shares", VALUE, "accepted, no effect yet", "N"),
-    Option("--gpus", VALUE, "accepted, no effect yet", "N"),
+    Option("--gpus", VALUE, "show NVIDIA GPUs and the host's driver", "all|N|device=N,..."),
     Option("-p --publish", LIST, "accepted: the network is the host's", "PORTS"),
     Option("--log-driver", VALUE, "accepted: there are no logs", "NAME"),
     Option("-a --attach", LIST, "accepted: all streams are attached", "STREAM"),

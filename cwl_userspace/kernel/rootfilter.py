@@ -37,7 +37,11 @@ def emulated_root(machine: str) -> bytes:
 def rules() -> list[Rule]:
     """What `emulated_root` consists of, for a filter that does more."""
     done = refuse(0)
-    owned = [Rule(call, done) for call in (*_OWNERS, *_IDENTITY)]
-    return owned + [
-        Rule(call, done, mode, "in", _DEVICES, mask=_FILE_TYPE) for call, mode in _MAKE.items()
+    return [*(Rule(call, done) for call in (*_OWNERS, *_IDENTITY)), *no_devices()]
+
+
+def no_devices() -> list[Rule]:
+    """The part about devices alone, for a root that may do the rest."""
+    return [
+        Rule(call, refuse(0), mode, "in", _DEVICES, mask=_FILE_TYPE) for call, mode in _MAKE.items()
     ]
