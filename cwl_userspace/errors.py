@@ -16,6 +16,7 @@ to do, and the exit code that the command line gives (125 unless said, as Docker
     ├── StoreError                 the store cannot be read, written or is of another format
     ├── EngineError                the chosen engine cannot run here
     │   └── PromiseUnmet           asked for something that the engine cannot promise
+    ├── DockerfileError            1: a Dockerfile that is none, or a step of it that failed
     ├── CommandNotFound            127
     └── CommandNotExecutable       126
 """
@@ -83,6 +84,12 @@ class EngineError(UserspaceError):
 
 class PromiseUnmet(EngineError):
     """Something was asked for that the engine cannot promise on this host."""
+
+
+class DockerfileError(UserspaceError):
+    """A Dockerfile that has no meaning, or a step of it that failed."""
+
+    exit_code = 1
 
 
 class CommandNotFound(UserspaceError):
