@@ -13,6 +13,7 @@ to do, and the exit code that the command line gives (125 unless said, as Docker
     │   │   └── AuthenticationError    401 and 403
     │   ├── ContentMismatch        bytes that are not what their digest or size says
     │   └── LayerError             a layer that is damaged, hostile or not a tar
+    ├── ContainerNotFound          no container has that name or id
     ├── StoreError                 the store cannot be read, written or is of another format
     ├── EngineError                the chosen engine cannot run here
     │   └── PromiseUnmet           asked for something that the engine cannot promise
@@ -72,6 +73,12 @@ class ContentMismatch(ImageError):
 
 class LayerError(ImageError):
     """A layer that is damaged, hostile or not a tar."""
+
+
+class ContainerNotFound(UserspaceError):
+    """No container that was created has the name or id; 1, as Docker has it."""
+
+    exit_code = 1
 
 
 class StoreError(UserspaceError):

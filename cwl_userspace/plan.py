@@ -69,7 +69,7 @@ def plan(
         network_off=request.network_off,
         read_only=request.read_only,
         hostname=hostname,
-        files=_files(request, accounts, identity, host, hostname),
+        files=_files(request, accounts, identity, host, hostname, own_tree),
         shm_size=request.shm_size,
         tty=request.tty,
         limits=request.limits,
@@ -119,8 +119,17 @@ def _mounts(mounts: tuple[Mount, ...]) -> list[Mount]:
 
 
 def _files(
-    request: RunRequest, accounts: Accounts, identity: Identity, host: Host, hostname: str
+    request: RunRequest,
+    accounts: Accounts,
+    identity: Identity,
+    host: Host,
+    hostname: str,
+    own_tree: bool,
 ) -> list[tuple[str, str]]:
+    """What is seen in place of the tree's own; a container that stays keeps its nsswitch.conf.
+
+    Packages replace that one when they are set up, which cannot be done to a file bound there.
+    """
     files = []
     wanted = with_identity(accounts, identity)
     if wanted.passwd != accounts.passwd:
@@ -131,7 +140,7 @@ def _files(
     if not request.network_off:
         if host.resolv_conf is not None:
             files.append(("/etc/resolv.conf", host.resolv_conf))
-        if host.nsswitch is not None:
+        if host.nsswitch is not None and not own_tree:
             files.append(("/etc/nsswitch.conf", host.nsswitch))
     return [(path, text) for path, text in files if not _mounted(path, request.mounts)]
 

@@ -23,6 +23,13 @@ def make_directory(path: str, mode: int) -> None:
         os.chmod(path, mode)
 
 
+def share_directory(path: str) -> None:
+    """A directory that everybody can write, made if there is none."""
+    os.makedirs(path, exist_ok=True)
+    if os.stat(path).st_mode & 0o1777 != 0o1777:
+        os.chmod(path, 0o1777)
+
+
 def make_link(path: str, target: str) -> None:
     """A symbolic link."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -77,6 +84,7 @@ def _write(path: str, data: bytes, mode: int) -> None:
 
 OPERATIONS: dict[str, Callable[..., None]] = {
     "make_directory": make_directory,
+    "share_directory": share_directory,
     "make_link": make_link,
     "make_file": make_file,
     "make_room": make_room,

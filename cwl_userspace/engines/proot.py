@@ -211,6 +211,9 @@ class _Plan:
             if os.path.exists(f"/dev/{name}"):
                 self._bind(f"/dev/{name}", f"/dev/{name}", directory=name == "pts")
                 self._writable.append(f"/dev/{name}")
+        for device in self._spec.devices:
+            self._bind(device.source, self.view.resolve(device.target), directory=False)
+            self._writable.append(device.source)
         for name, target in _DEVICE_LINKS:
             self._operations.append(["make_link", f"{self._private}/dev/{name}", target])
         self._private_directory("/dev/shm", 0o1777)
@@ -221,11 +224,20 @@ class _Plan:
         self._operations.append(["make_loader", f"{self._private}/{_LOADER}", proot])
 
     def temporary_places(self) -> None:
-        """/tmp and /var/tmp can be written by everybody, whatever the image has there."""
+        """/tmp and /var/tmp can be written by everybody, whatever the image has there.
+
+        They are the tree's where what is written to the tree stays.
+        """
         mounted = {mount.target for mount in self._spec.mounts}
+        stays = self._spec.own_tree and not self._spec.read_only
         for path in ("/tmp", "/var/tmp"):
-            if path not in mounted:
-                self._private_directory(self.view.resolve(path), 0o1777)
+            if path in mounted:
+                continue
+            place = self.view.resolve(path)
+            if stays:
+                self._operations.append(["share_directory", self._spec.rootfs + place])
+            else:
+                self._private_directory(place, 0o1777)
 
     def binds(self) -> None:
         """What was asked for."""

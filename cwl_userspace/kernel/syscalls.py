@@ -1,8 +1,7 @@
 """System calls that Python has no word for, through libc; the only importer of ctypes.
 
-Every function raises OSError with the errno of the call that failed. The numbers are those of
-the kernel's own tables (arch/*/entry/syscalls/*.tbl, include/uapi/asm-generic/unistd.h); from
-424 on a call has the same number on every machine.
+Every function raises OSError with the errno of the call that failed. The numbers are in
+kernel.numbers.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+
+from cwl_userspace.kernel.numbers import numbers as numbers
 
 CLONE_UNTRACED = 0x00800000
 CLONE_NEWNS = 0x00020000
@@ -54,74 +55,7 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 _IFREQ = "16sH22x"  # struct ifreq: a name, then a union of 24 bytes that starts with the flags
 
-# fmt: off
-_EVERYWHERE = {
-    "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
-    "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
-    "fspick": 433, "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438,
-    "faccessat2": 439, "mount_setattr": 442, "quotactl_fd": 443,
-    "landlock_create_ruleset": 444, "landlock_add_rule": 445, "landlock_restrict_self": 446,
-    "fchmodat2": 452, "setxattrat": 463, "getxattrat": 464, "listxattrat": 465,
-    "removexattrat": 466, "open_tree_attr": 467, "file_getattr": 468, "file_setattr": 469,
-}
-
-_BY_MACHINE = {
-    "x86_64": {
-        "ioctl": 16, "socket": 41, "clone": 56, "chmod": 90, "fchmod": 91, "chown": 92,
-        "fchown": 93, "lchown": 94, "utime": 132, "uselib": 134, "pivot_root": 155,
-        "prctl": 157, "acct": 163, "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168,
-        "quotactl": 179, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190,
-        "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "lookup_dcookie": 212,
-        "utimes": 235, "fchownat": 260, "futimesat": 261, "fchmodat": 268, "utimensat": 280,
-        "fanotify_init": 300, "fanotify_mark": 301, "name_to_handle_at": 303,
-        "open_by_handle_at": 304, "renameat2": 316, "seccomp": 317, "bpf": 321,
-        "execveat": 322, "statx": 332,
-    },
-    "i386": {
-        "chmod": 15, "lchown": 16, "utime": 30, "ioctl": 54, "acct": 51, "mount": 21,
-        "umount": 22, "umount2": 52, "uselib": 86, "swapon": 87, "fchmod": 94, "fchown": 95,
-        "socketcall": 102, "swapoff": 115, "clone": 120, "quotactl": 131, "prctl": 172,
-        "chown": 182, "lchown32": 198, "fchown32": 207, "chown32": 212, "pivot_root": 217,
-        "setxattr": 226, "lsetxattr": 227, "fsetxattr": 228, "removexattr": 235,
-        "lremovexattr": 236, "fremovexattr": 237, "lookup_dcookie": 253, "utimes": 271,
-        "fchownat": 298, "futimesat": 299, "fchmodat": 306, "utimensat": 320,
-        "fanotify_init": 338, "fanotify_mark": 339, "name_to_handle_at": 341,
-        "open_by_handle_at": 342, "renameat2": 353, "seccomp": 354, "bpf": 357,
-        "execveat": 358, "socket": 359, "statx": 383, "utimensat_time64": 412,
-    },
-    "aarch64": {
-        "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
-        "fremovexattr": 16, "lookup_dcookie": 18, "ioctl": 29, "umount2": 39, "mount": 40,
-        "pivot_root": 41, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55,
-        "quotactl": 60, "utimensat": 88, "acct": 89, "prctl": 167, "socket": 198,
-        "clone": 220, "swapon": 224, "swapoff": 225, "fanotify_init": 262,
-        "fanotify_mark": 263, "name_to_handle_at": 264, "open_by_handle_at": 265,
-        "renameat2": 276, "seccomp": 277, "bpf": 280, "execveat": 281, "statx": 291,
-    },
-    "arm": {
-        "chmod": 15, "lchown": 16, "mount": 21, "acct": 51, "umount2": 52, "ioctl": 54,
-        "uselib": 86, "swapon": 87, "fchmod": 94, "fchown": 95, "socketcall": 102,
-        "swapoff": 115, "clone": 120, "quotactl": 131, "prctl": 172, "chown": 182,
-        "lchown32": 198, "fchown32": 207, "chown32": 212, "pivot_root": 218, "setxattr": 226,
-        "lsetxattr": 227, "fsetxattr": 228, "removexattr": 235, "lremovexattr": 236,
-        "fremovexattr": 237, "lookup_dcookie": 249, "utimes": 269, "socket": 281,
-        "fchownat": 325, "futimesat": 326, "fchmodat": 333, "utimensat": 348,
-        "fanotify_init": 367, "fanotify_mark": 368, "name_to_handle_at": 370,
-        "open_by_handle_at": 371, "renameat2": 382, "seccomp": 383, "bpf": 386,
-        "execveat": 387, "statx": 397, "utimensat_time64": 412,
-    },
-}
-# fmt: on
-
 _loaded: list[ctypes.CDLL] = []
-
-
-def numbers(machine: str) -> dict[str, int]:
-    """The system call numbers of *machine*, as uname names it, or of its 32-bit kin.
-
-    The machines are x86_64, aarch64, i386 and arm; KeyError for another.
-    """
-    return {**_BY_MACHINE[machine], **_EVERYWHERE}
 
 
 def known_machine() -> bool:
@@ -188,7 +122,7 @@ def umount(target: str, flags: int = 0) -> None:
 def mount_setattr(directory: int, path: str, flags: int, attr_set: int, attr_clr: int) -> None:
     """Change MOUNT_ATTR_* of the mount at *path*, below it too with AT_RECURSIVE (Linux 5.12)."""
     attributes = struct.pack("=QQQQ", attr_set, attr_clr, 0, 0)
-    number = _EVERYWHERE["mount_setattr"]
+    number = numbers(os.uname().machine)["mount_setattr"]
     try:
         syscall(number, directory, os.fsencode(path), flags, attributes, len(attributes))
     except OSError as error:
