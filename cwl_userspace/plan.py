@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FORBIDDEN_TARGETS = ("/", "/proc")
+# apt looks whether it has really become the user that it downloads as, and stops if not.
+_APT_SANDBOX = ("/etc/apt/apt.conf.d/99cwl-userspace", 'APT::Sandbox::User "root";\n')
 
 
 class Host:
@@ -75,6 +77,7 @@ def plan(
         limits=request.limits,
         devices=request.devices,
         own_tree=own_tree,
+        root_size=request.root_size,
     )
 
 
@@ -142,6 +145,8 @@ def _files(
             files.append(("/etc/resolv.conf", host.resolv_conf))
         if host.nsswitch is not None and not own_tree:
             files.append(("/etc/nsswitch.conf", host.nsswitch))
+    if identity.emulate_root and accounts.has_apt:
+        files.append(_APT_SANDBOX)
     return [(path, text) for path, text in files if not _mounted(path, request.mounts)]
 
 

@@ -18,7 +18,7 @@ from cwl_userspace.errors import (
     EngineError,
     UserspaceError,
 )
-from cwl_userspace.image.confine import remove_tree
+from cwl_userspace.image.confine import remove, remove_tree
 from cwl_userspace.kernel import signals
 from cwl_userspace.kernel import syscalls as sys_
 from cwl_userspace.stdin import Relay
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # How long a program may take to end after a signal that asks it to, in seconds: Docker's default.
 GRACE = 10.0
 _PARENT_CHECK = 0.5
+_PLACE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def run(launch: Launch, die_with_parent: bool, started: Callable[[], None] | None = None) -> int:
@@ -127,6 +128,7 @@ class _Supervisor:
             self._relay.become_standard_input()
         if self._terminal is not None:
             self._terminal.become_standard_streams()
+        above = os.open(os.path.dirname(launch.private), _PLACE) if launch.private else -1
         nsinit.execute(launch.inside)
         program = keeper.Program(
             launch.argv, launch.environment, launch.working_dir, launch.terminal
@@ -153,9 +155,10 @@ class _Supervisor:
         )
         if not launch.namespaces:
             keeper.kill_all_below()
+        nsinit.tidy(launch.after)
         if launch.private and code == keeper.KILLED:
             # The supervisor may have been killed, and then nobody else would.
-            remove_tree(launch.private)
+            remove(os.path.basename(launch.private), above)
         return code
 
     def _guard(self) -> Guard | None:
@@ -264,6 +267,8 @@ class _Supervisor:
         for service in (self._relay, self._terminal):
             if service is not None:
                 service.close()
+        if self._launch.private:
+            remove_tree(self._launch.private)
 
 
 class _ParentWatch:

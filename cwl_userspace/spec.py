@@ -150,7 +150,7 @@ class RunRequest:
     """What the words of ``run`` ask for, not yet joined with what the image says.
 
     ``entrypoint`` is None if not given and () if emptied; ``user`` is text as given to ``-u``;
-    ``environment`` holds pairs in order; ``shm_size`` is in bytes.
+    ``environment`` holds pairs in order; ``shm_size`` and ``root_size`` are in bytes.
     """
 
     __slots__ = (
@@ -165,6 +165,7 @@ class RunRequest:
         "mounts",
         "network_off",
         "read_only",
+        "root_size",
         "shm_size",
         "tty",
         "user",
@@ -188,6 +189,7 @@ class RunRequest:
         devices: Sequence[Device] = (),
         gpus: Gpus | None = None,
         tty: bool = False,
+        root_size: int = 0,
     ) -> None:
         self.argv = tuple(argv)
         self.mounts = tuple(mounts)
@@ -204,6 +206,7 @@ class RunRequest:
         self.devices = tuple(devices)
         self.gpus = gpus or Gpus()
         self.tty = tty
+        self.root_size = root_size
 
     def but(self, **changes: Any) -> RunRequest:
         """The same request with other values for some of its parts."""
@@ -231,7 +234,8 @@ class ContainerSpec:
 
     ``files`` are private copies to be seen at a place in the container: pairs of an absolute
     path and its content. With ``own_tree`` the tree at ``rootfs`` is this container's alone:
-    what it writes goes there and stays; otherwise the tree is the store's and never changes.
+    what it writes goes there and stays; otherwise the tree is the store's and never changes, and
+    ``root_size`` is how many bytes may be written to the root (0: what the settings say).
     """
 
     __slots__ = (
@@ -246,6 +250,7 @@ class ContainerSpec:
         "network_off",
         "own_tree",
         "read_only",
+        "root_size",
         "rootfs",
         "shm_size",
         "tty",
@@ -269,6 +274,7 @@ class ContainerSpec:
         limits: Limits | None = None,
         devices: Sequence[Device] = (),
         own_tree: bool = False,
+        root_size: int = 0,
     ) -> None:
         self.rootfs = rootfs
         self.argv = tuple(argv)
@@ -285,3 +291,4 @@ class ContainerSpec:
         self.limits = limits or Limits()
         self.devices = tuple(devices)
         self.own_tree = own_tree
+        self.root_size = root_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from copy import copy
 
 from cwl_userspace.build.builder import Builder, Means, Options
 from cwl_userspace.build.context import read
@@ -108,7 +109,9 @@ def _image(context: Context, name: str, platform: str, refresh: bool) -> Record:
 
 
 def _runner(context: Context, output: int) -> Runner:
-    engine = choose(context.engine, context.settings, context.environ, EMULATED_ROOT)
+    settings = copy(context.settings)
+    settings.root_ids = "emulated"  # in an image's tree all files are the caller's
+    engine = choose(context.engine, settings, context.environ, EMULATED_ROOT)
     warn = context.settings.on_unmet == "warn"
     return Runner(engine, context.environ, context.settings.cache, output, warn)
 

@@ -18,6 +18,7 @@ OPTIONS = (
     Option("--add-host", LIST, "a line for /etc/hosts", "NAME:ADDRESS"),
     Option("-h --hostname", VALUE, "name of the host inside", "NAME"),
     Option("--shm-size", VALUE, "size of /dev/shm", "SIZE"),
+    Option("--storage-opt", LIST, "what may be written to the root (userns)", "size=SIZE"),
     Option("-i --interactive", FLAG, "standard input is always passed on"),
     Option("-t --tty", FLAG, "a terminal of its own"),
     Option("--rm", FLAG, "accepted: no run leaves anything, and what create made stays"),

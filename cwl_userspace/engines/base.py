@@ -51,6 +51,7 @@ class Launch:
     """
 
     __slots__ = (
+        "after",
         "argv",
         "before",
         "engine",
@@ -78,6 +79,7 @@ class Launch:
         before: Sequence[Sequence[Any]] = (),
         inside: Sequence[Sequence[Any]] = (),
         last: Sequence[Sequence[Any]] = (),
+        after: Sequence[Sequence[Any]] = (),
         prepare: Sequence[Sequence[Any]] = (),
         private: str = "",
         skip: int = 0,
@@ -94,6 +96,7 @@ class Launch:
         self.before = [list(operation) for operation in before]
         self.inside = [list(operation) for operation in inside]
         self.last = [list(operation) for operation in last]
+        self.after = [list(operation) for operation in after]
         self.prepare = [list(operation) for operation in prepare]
         self.private = private
         self.skip = skip
@@ -129,7 +132,7 @@ if TYPE_CHECKING:
             """What to know of a promise that is kept in another way than elsewhere."""
 
         def copies(self, spec: ContainerSpec) -> bool:
-            """True if a launch makes a private copy of the whole tree."""
+            """True if a launch puts much into the run's private directory, such as a whole tree."""
 
         def launch(self, spec: ContainerSpec, private: str) -> Launch:
             """How to start the container; ``private`` is a directory for this run alone."""

@@ -22,10 +22,11 @@ GROUP = "cwl_userspace.engines"
 # Each engine and its module.
 ENGINES = {
     "userns": "userns",
+    "chroot": "chroot",
     "proot": "proot",
 }
 # What ``auto`` tries, the fastest and most isolated first.
-PREFERRED = ("userns", "proot")
+PREFERRED = ("userns", "chroot", "proot")
 
 
 def names() -> tuple[str, ...]:

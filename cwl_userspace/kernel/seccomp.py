@@ -43,9 +43,7 @@ _WHOLE = 0xFFFFFFFF
 
 _SOCK_FILTER = struct.Struct("=HBBI").pack
 
-_SECCOMP_SET_MODE_FILTER = 1
 _SECCOMP_MODE_FILTER = 2
-_SPECULATION_ALLOWED = 4  # SECCOMP_FILTER_FLAG_SPEC_ALLOW, Linux 4.17
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET = 1, 2, 10, 16, 17
 
@@ -255,29 +253,8 @@ def no_network(machine: str) -> bytes:
 
 
 def install(code: bytes, flags: int = 0) -> int:
-    """Put the filter *code* on this thread and all it will start; it cannot be taken off.
-
-    The caller has called `syscalls.set_no_new_privs`, or is root. With *flags* the result may
-    be a descriptor (see modeguard), otherwise it is 0.
-    """
-    memory = syscalls.buffer(code)
-    fprog = syscalls.buffer(struct.pack("@HP", len(code) // 8, syscalls.address(memory)))
-    number = syscalls.numbers(os.uname().machine)["seccomp"]
-    try:
-        # Without this flag kernels before 5.16 make every branch of the program slower.
-        speculation = flags | _SPECULATION_ALLOWED
-        return syscalls.syscall(number, _SECCOMP_SET_MODE_FILTER, speculation, fprog)
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EINVAL):
-            raise
-    try:
-        return syscalls.syscall(number, _SECCOMP_SET_MODE_FILTER, flags, fprog)
-    except OSError as error:
-        if error.errno != errno.ENOSYS or flags:
-            raise
-    return syscalls.prctl(  # Linux before 3.17
-        syscalls.PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, syscalls.address(fprog)
-    )
+    """Put the filter *code* on this thread and all it will start; see `syscalls`."""
+    return syscalls.install_filter(code, flags)
 
 
 def available() -> bool:
