@@ -129,10 +129,7 @@ def _files(
     hostname: str,
     own_tree: bool,
 ) -> list[tuple[str, str]]:
-    """What is seen in place of the tree's own; a container that stays keeps its nsswitch.conf.
-
-    Packages replace that one when they are set up, which cannot be done to a file bound there.
-    """
+    """What is seen in place of the tree's own."""
     files = []
     wanted = with_identity(accounts, identity)
     if wanted.passwd != accounts.passwd:
@@ -143,6 +140,7 @@ def _files(
     if not request.network_off:
         if host.resolv_conf is not None:
             files.append(("/etc/resolv.conf", host.resolv_conf))
+        # Package managers replace this one, and could not in a tree where it is mounted upon.
         if host.nsswitch is not None and not own_tree:
             files.append(("/etc/nsswitch.conf", host.nsswitch))
     if identity.emulate_root and accounts.has_apt:

@@ -6,7 +6,6 @@ to the program, hands signals on, watches the caller, and sees to it that the tr
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import time
@@ -130,10 +129,9 @@ class _Supervisor:
             self._terminal.become_standard_streams()
         above = os.open(os.path.dirname(launch.private), _PLACE) if launch.private else -1
         nsinit.execute(launch.inside)
-        program = keeper.Program(
-            launch.argv, launch.environment, launch.working_dir, launch.terminal
-        )
-        status_in = self._status_pipe()
+        terminal = launch.terminal and not launch.script
+        program = keeper.Program(launch.argv, launch.environment, launch.working_dir, terminal)
+        status_in, inherited = self._shim_descriptors() if launch.script else (-1, [])
         guard = self._guard()
 
         def become_container() -> None:
@@ -141,15 +139,15 @@ class _Supervisor:
             if guard is not None:
                 guard.install()
 
-        child = keeper.start(program, self._report_out, become_container, launch.status_fd)
+        child = keeper.start(program, self._report_out, become_container, inherited)
         if guard is not None:
             guard.adopt(child)
         # Standard streams are the program's: whoever reads them must see their end with it.
         null = os.open("/", os.O_PATH | os.O_CLOEXEC)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        if launch.status_fd:
-            os.close(launch.status_fd)
+        for fd in inherited:
+            os.close(fd)
         code = keeper.keep(
             child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard
         )
@@ -168,25 +166,17 @@ class _Supervisor:
 
         return Guard(self._launch.guarded)
 
-    def _status_pipe(self) -> int:
-        """A pipe whose write end is the descriptor that the program tells its status on."""
-        wanted = self._launch.status_fd
-        if not wanted:
-            return -1
-        # Whatever has that number now is ours, since all of ours are above the standard streams.
-        self._report_out, self._lifeline_in = (
-            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
-            for fd in (self._report_out, self._lifeline_in)
-        )
+    def _shim_descriptors(self) -> tuple[int, list[int]]:
+        """The read end of the status pipe, and what the shim inherits."""
+        from cwl_userspace.script import TooLong, descriptors
+
+        script = self._launch.script
         status_in, status_out = os.pipe()
-        status_in = fcntl.fcntl(status_in, fcntl.F_DUPFD_CLOEXEC, 10)
-        if status_out == wanted:
-            os.set_inheritable(wanted, True)
-        else:
-            os.dup2(status_out, wanted, inheritable=True)
-            os.close(status_out)
         os.set_blocking(status_in, False)
-        return status_in
+        try:
+            return status_in, [status_out, *descriptors(script, self._launch.private)]
+        except TooLong as error:
+            keeper.fail(self._report_out, 126, str(error))
 
     def _target(self, child: int) -> int:
         for _ in range(self._launch.skip):
