@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 
-from cwl_userspace import nsinit
+from cwl_userspace import nsidentity
 from cwl_userspace.image import confine
 from cwl_userspace.kernel import signals
 from cwl_userspace.kernel import syscalls as sys_
@@ -73,7 +73,7 @@ def _as_root(work: Callable[[], list[str]]) -> list[str] | None:
 
 def _attempt(work: Callable[[], list[str]], parent: int) -> tuple[str, object]:
     try:
-        nsinit.user_namespace(0, 0, 0)
+        nsidentity.user_namespace(0, 0, 0)
     except OSError:
         return _NO_NAMESPACE, []
     # New rights may take this back, so it is asked for after them (commit_creds in kernel/cred.c).

@@ -45,8 +45,8 @@ class Launch:
     ``private``: the directory that ``prepare`` fills, to be removed at the end.
     ``skip``: how many processes stand between the keeper's child and the one to signal.
     ``guarded``: places of the host whose modes, owners and times the container must not change.
-    ``status_fd``: a descriptor on which a byte, the program's exit code, tells of its end; 0 if
-    the keeper's child is the program itself.
+    ``script``: what the status shim is to execute, see script.script; empty if ``argv`` is the
+    program itself. The shim tells of the program's end by a byte, its exit code.
     ``limits``: what the container may use, as Limits.to_json has it; the supervisor sees to it.
     """
 
@@ -63,8 +63,8 @@ class Launch:
         "namespaces",
         "prepare",
         "private",
+        "script",
         "skip",
-        "status_fd",
         "terminal",
         "working_dir",
     )
@@ -83,10 +83,10 @@ class Launch:
         prepare: Sequence[Sequence[Any]] = (),
         private: str = "",
         skip: int = 0,
-        status_fd: int = 0,
         guarded: Sequence[str] = (),
         terminal: bool = False,
         limits: Mapping[str, Any] | None = None,
+        script: Mapping[str, Any] | None = None,
     ) -> None:
         self.engine = engine
         self.argv = tuple(argv)
@@ -100,10 +100,10 @@ class Launch:
         self.prepare = [list(operation) for operation in prepare]
         self.private = private
         self.skip = skip
-        self.status_fd = status_fd
         self.guarded = tuple(guarded)
         self.terminal = terminal
         self.limits = dict(limits or {})
+        self.script = dict(script or {})
 
     def to_json(self) -> dict[str, Any]:
         """The launch as plain values."""

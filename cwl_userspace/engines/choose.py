@@ -23,10 +23,11 @@ GROUP = "cwl_userspace.engines"
 ENGINES = {
     "userns": "userns",
     "chroot": "chroot",
+    "bwrap": "bwrap",
     "proot": "proot",
 }
 # What ``auto`` tries, the fastest and most isolated first.
-PREFERRED = ("userns", "chroot", "proot")
+PREFERRED = ("userns", "chroot", "bwrap", "proot")
 
 
 def names() -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def namespaces(place: str) -> dict[str, Any]:
         try:
             nsidentity.user_namespace(os.geteuid(), os.getegid(), _FLAGS)
         except OSError as error:
-            return f"user namespaces are not allowed here: {error.strerror}{_why_not()}"
+            return f"user namespaces are not allowed here: {error.strerror}{why_not()}"
         return ""
 
     return {**_examined(place, enter), "ids": _ids()}
@@ -240,7 +240,7 @@ def _ids() -> dict[str, Any]:
     return found if reason == "" else {**found, "reason": reason or "the probe of ids died"}
 
 
-def _why_not() -> str:
+def why_not() -> str:
     """The switch that forbids user namespaces, if one of the usual ones does."""
     switches = (
         ("/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces is 0"),
