@@ -72,6 +72,25 @@ def make_loader(path: str, proot: str) -> None:
         _write(path + name.removeprefix("PROOT_LOADER").lower(), content, 0o755)
 
 
+def move_away(path: str, aside: str) -> None:
+    """Have nothing at a path; what was there is kept aside, on the same file system."""
+    if os.path.lexists(path):
+        os.makedirs(os.path.dirname(aside), exist_ok=True)
+        os.rename(path, aside)
+
+
+def set_mode(path: str, mode: int) -> None:
+    """The mode of a directory of ours."""
+    os.chmod(path, mode)
+
+
+def anchor_links(root: str) -> None:
+    """Have the links of a private tree stay in it."""
+    from cwl_userspace.anchor import anchor_links as anchor
+
+    anchor(root)
+
+
 def copy_tree(source: str, target: str) -> None:
     """A private copy of a tree, sharing the disk's blocks where the file system can."""
     from cwl_userspace.store.copy import copy_tree as copy
@@ -100,4 +119,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "make_status_shim": make_status_shim,
     "make_loader": make_loader,
     "copy_tree": copy_tree,
+    "anchor_links": anchor_links,
+    "move_away": move_away,
+    "set_mode": set_mode,
 }

@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cwl_userspace.cli.context import Context
-from cwl_userspace.engines.base import PROMISES
 from cwl_userspace.engines.choose import make, names
-from cwl_userspace.errors import UserspaceError
+from cwl_userspace.engines.promises import said
+from cwl_userspace.errors import EngineError, UserspaceError
 from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.private import private_directory
 from cwl_userspace.store.store import private_name
@@ -22,8 +22,13 @@ Report = list[dict[str, Any]]
 
 def report(context: Context, tried: bool) -> Report:
     """Each engine that there is; with ``tried``, those that work are tried out, all at once."""
-    engines = {name: make(name, context.settings, context.environ, fresh=True) for name in names()}
-    found = {name: _claims(name, engine) for name, engine in engines.items()}
+    engines, found = {}, {}
+    for name in names():
+        try:
+            engines[name] = make(name, context.settings, context.environ, fresh=True)
+            found[name] = _claims(name, engines[name])
+        except EngineError as error:  # one of another package
+            found[name] = _entry(name, str(error))
     if tried:
         _try(context, {n: e for n, e in engines.items() if found[n]["works"]}, found)
     return list(found.values())
@@ -70,16 +75,21 @@ def _untried(reason: str) -> str:
 
 def _claims(name: str, engine: Engine) -> dict[str, Any]:
     reason = engine.unavailable()
-    works = reason is None
-    said = engine.promises() if works else {}
+    if reason is not None:
+        return _entry(name, reason)
+    return {**_entry(name, ""), "promises": said(engine), "notes": list(engine.notes())}
+
+
+def _entry(name: str, reason: str) -> dict[str, Any]:
+    """What is known of an engine that does not work, or of one before its promises are known."""
     return {
         "name": name,
-        "works": works,
-        "reason": reason or "",
-        "promises": {promise: said[promise] for promise in PROMISES if works},
+        "works": not reason,
+        "reason": reason,
+        "promises": {},
         "tried": {},
         "broken": {},
-        "notes": list(engine.notes()) if works else [],
+        "notes": [],
     }
 
 
