@@ -61,7 +61,7 @@ def start(program: Program, report: int, prepare: Callable[[], None], status: in
     """Fork and execute; return the process id.
 
     ``prepare`` is called in the child. A failure is written to ``report`` as exit code, space,
-    message. ``status`` is the number of a descriptor that the program inherits, if any.
+    message. ``status`` is the number of the last descriptor that the program inherits, if any.
     """
     pid = os.fork()
     if pid:

@@ -139,7 +139,8 @@ class _Supervisor:
             if guard is not None:
                 guard.install()
 
-        child = keeper.start(program, self._report_out, become_container, launch.status_fd)
+        inherited = launch.locator.get("fd", launch.status_fd)
+        child = keeper.start(program, self._report_out, become_container, inherited)
         if guard is not None:
             guard.adopt(child)
         # Standard streams are the program's: whoever reads them must see their end with it.
@@ -163,7 +164,7 @@ class _Supervisor:
             return None
         from cwl_userspace.guard import Guard
 
-        return Guard(self._launch.guarded)
+        return Guard(self._launch.guarded, self._launch.locator)
 
     def _status_pipe(self) -> int:
         """A pipe whose write end is the descriptor that the program tells its status on."""

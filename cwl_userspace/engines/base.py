@@ -45,6 +45,8 @@ class Launch:
     ``private``: the directory that ``prepare`` fills, to be removed at the end.
     ``skip``: how many processes stand between the keeper's child and the one to signal.
     ``guarded``: places of the host whose modes, owners and times the container must not change.
+    ``locator``: where the guard cannot see what paths mean, ``fd``, the descriptor on which a
+    program in the container finds it out, and ``forgive``, true where root is emulated.
     ``status_fd``: a descriptor on which a byte, the program's exit code, tells of its end; 0 if
     the keeper's child is the program itself.
     ``limits``: what the container may use, as Limits.to_json has it; the supervisor sees to it.
@@ -59,6 +61,7 @@ class Launch:
         "inside",
         "last",
         "limits",
+        "locator",
         "namespaces",
         "prepare",
         "private",
@@ -83,6 +86,7 @@ class Launch:
         skip: int = 0,
         status_fd: int = 0,
         guarded: Sequence[str] = (),
+        locator: Mapping[str, Any] | None = None,
         terminal: bool = False,
         limits: Mapping[str, Any] | None = None,
     ) -> None:
@@ -99,6 +103,7 @@ class Launch:
         self.skip = skip
         self.status_fd = status_fd
         self.guarded = tuple(guarded)
+        self.locator = dict(locator or {})
         self.terminal = terminal
         self.limits = dict(limits or {})
 

@@ -42,6 +42,8 @@ _LANDLOCK_NEEDED = 3
 _STATUS_FD = 3
 _LOADER = "proot/loader"
 _SHIM = "/dev/.cwl-userspace-status"
+_LOCATOR_FD = 4
+_LOCATOR = "/dev/.cwl-userspace-locator"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 _DEVICE_LINKS = (
     ("fd", "/proc/self/fd"),
@@ -121,6 +123,10 @@ class Proot:
         program = find_program(
             plan.view, spec.argv, spec.environment.get("PATH", ""), spec.working_dir
         )
+        guarded = plan.guarded() if self._facts["mode_guard"] else []
+        located = bool(guarded) and self._facts["accelerated"]
+        if located:
+            plan.locator([self._facts["machine"], _LOCATOR_FD])
         binds, prepare = plan.finish()
         return Launch(
             engine=self.name,
@@ -131,6 +137,7 @@ class Proot:
                 *("-r", plan.root),
                 *binds,
                 *("-w", spec.working_dir),
+                *([_LOCATOR] if located else []),
                 *(_SHIM, "", *(f"{name}={value}" for name, value in spec.environment.items()), ""),
                 program,
                 *spec.argv,
@@ -148,7 +155,8 @@ class Proot:
             private=private,
             status_fd=_STATUS_FD,
             skip=1,
-            guarded=plan.guarded() if self._facts["mode_guard"] else [],
+            guarded=guarded,
+            locator={"fd": _LOCATOR_FD, "forgive": self._becomes_root(spec)} if located else {},
             terminal=spec.tty,
             limits=spec.limits.to_json(),
         )
@@ -167,11 +175,14 @@ class Proot:
 
     def _identity(self, spec: ContainerSpec) -> list[str]:
         identity = spec.identity
-        if identity.uid == 0 and os.geteuid() != 0:
+        if self._becomes_root(spec):
             return ["-0"]
         if (identity.uid, identity.gid) != (os.geteuid(), os.getegid()):
             return ["-i", f"{identity.uid}:{identity.gid}"]
         return []
+
+    def _becomes_root(self, spec: ContainerSpec) -> bool:
+        return spec.identity.uid == 0 and os.geteuid() != 0
 
     def _own_environment(self, private: str) -> dict[str, str]:
         """proot's own variables; the program gets its own from the status shim.
@@ -215,6 +226,10 @@ class _Plan:
             self._operations.append(["make_link", f"{self._private}/dev/{name}", target])
         self._private_directory("/dev/shm", 0o1777)
         self._operations.append(["make_status_shim", f"{self._private}{_SHIM}", *shim])
+
+    def locator(self, words: list[Any]) -> None:
+        """The program by which the keeper learns what paths mean in the container."""
+        self._operations.append(["make_locator", f"{self._private}{_LOCATOR}", *words])
 
     def loader(self, proot: str) -> None:
         """The loader that proot carries inside, where it can be executed."""
