@@ -14,13 +14,17 @@ ROOT_GROUP = "root:x:0:\n"
 
 
 class Accounts:
-    """The text of the image's /etc/passwd and /etc/group; empty where it has none."""
+    """The text of the image's /etc/passwd and /etc/group; empty where it has none.
 
-    __slots__ = ("group", "passwd")
+    ``has_apt`` is true where it has a directory for settings of apt, which knows accounts too.
+    """
 
-    def __init__(self, passwd: str, group: str) -> None:
+    __slots__ = ("group", "has_apt", "passwd")
+
+    def __init__(self, passwd: str, group: str, has_apt: bool = False) -> None:
         self.passwd = passwd
         self.group = group
+        self.has_apt = has_apt
 
 
 def identify(user: str, accounts: Accounts) -> Identity:

@@ -27,8 +27,8 @@ class Guard:
     """Keeps the modes, owners and times of places on the host; see kernel.modeguard.
 
     ``locator`` is empty where the engine's program sees the calls first and has translated their
-    paths; otherwise it says by ``fd`` which descriptor the container's locator serves on, and by
-    ``forgive`` whether root is emulated.
+    paths; otherwise it says by ``forgive`` whether root is emulated, and the container's locator
+    is to have the socket that is ``inherited``.
     """
 
     __slots__ = (
@@ -40,10 +40,10 @@ class Guard:
         "_ours",
         "_process",
         "_protected",
-        "_theirs",
         "_to_child",
         "_to_keeper",
         "_waiting",
+        "inherited",
         "listener",
     )
 
@@ -51,19 +51,19 @@ class Guard:
         self._protected = tuple(protected)
         self._from_child, self._to_keeper = _pipe()
         self._from_keeper, self._to_child = _pipe()
-        self._locator = int(locator["fd"]) if locator else 0
+        self._locator = bool(locator)
         self._forgive = bool(locator and locator["forgive"])
-        self._ours = self._theirs = self._process = -1
+        self._ours = self._process = -1
+        self.inherited: list[int] = []
         if self._locator:
-            self._ours, self._theirs = _socket_pair()
+            self._ours, theirs = _socket_pair()
+            self.inherited.append(theirs)
         self._child = 0
         self._waiting: list[modeguard.Notification] = []
         self.listener = -1
 
     def install(self) -> None:
         """In the child: go under the filter, and wait until the keeper answers for it."""
-        if self._locator:
-            os.dup2(self._theirs, self._locator, inheritable=True)
         descriptor = modeguard.install()
         os.write(self._to_keeper, str(descriptor).encode())
         os.close(self._to_child)
@@ -77,8 +77,6 @@ class Guard:
         if said:
             self.listener = modeguard.adopt(child, int(said))
         os.close(self._to_child)
-        if self._theirs >= 0:
-            os.close(self._theirs)
 
     def answer(self) -> None:
         """Serve the calls that the filter has stopped."""

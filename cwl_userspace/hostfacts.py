@@ -39,9 +39,18 @@ def accounts(rootfs: str) -> Accounts:
     """The image's accounts; a link in the image that leads out is followed inside."""
     root = Root(rootfs)
     try:
-        return Accounts(_inside(root, b"etc/passwd"), _inside(root, b"etc/group"))
+        passwd, group = _inside(root, b"etc/passwd"), _inside(root, b"etc/group")
+        return Accounts(passwd, group, _has_directory(root, b"etc/apt/apt.conf.d"))
     finally:
         root.close()
+
+
+def _has_directory(root: Root, path: bytes) -> bool:
+    try:
+        root.open_directory(split(path), None).close()
+    except (Missing, OSError):
+        return False
+    return True
 
 
 def _inside(root: Root, path: bytes, links: int = 8) -> str:

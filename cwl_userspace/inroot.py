@@ -54,9 +54,11 @@ def _mounts_below(target: str) -> list[str]:
 
 def _mountinfo() -> str:
     """/proc may not be mounted in the new root yet; then the old root still has it."""
-    for name in ("/proc/self/mountinfo", *(f"/{n}/proc/self/mountinfo" for n in os.listdir("/"))):
-        if os.path.exists(name):
-            return name
+    old_roots = (f"/proc/{name}" for name in os.listdir("/proc"))
+    for root in ("", *old_roots):
+        table = f"{root}/proc/self/mountinfo"
+        if os.path.exists(table):
+            return table
     raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), "/proc/self/mountinfo")
 
 

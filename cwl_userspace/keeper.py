@@ -21,6 +21,7 @@ from cwl_userspace.kernel import syscalls as sys_
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import NoReturn
 
     from cwl_userspace.guard import Guard
 
@@ -57,11 +58,13 @@ class Program:
         self.terminal = terminal
 
 
-def start(program: Program, report: int, prepare: Callable[[], None], status: int = 0) -> int:
+def start(
+    program: Program, report: int, prepare: Callable[[], None], inherited: Sequence[int] = ()
+) -> int:
     """Fork and execute; return the process id.
 
     ``prepare`` is called in the child. A failure is written to ``report`` as exit code, space,
-    message. ``status`` is the number of the last descriptor that the program inherits, if any.
+    message. ``inherited`` are descriptors that the program gets as 3 and so on.
     """
     pid = os.fork()
     if pid:
@@ -73,8 +76,7 @@ def start(program: Program, report: int, prepare: Callable[[], None], status: in
         _enter(program.working_dir)
         prepare()
         signals.restore()
-        os.closerange(status + 1 if status else 3, report)
-        os.closerange(report + 1, 1 << 16)
+        report = _hand_down(inherited, report)
         _execute(program)
     except OSError as error:
         code, reason = _reason(error, program)
@@ -84,7 +86,7 @@ def start(program: Program, report: int, prepare: Callable[[], None], status: in
     os._exit(125)
 
 
-def fail(report: int, code: int, message: str) -> None:
+def fail(report: int, code: int, message: str) -> NoReturn:
     """Say why nothing was started, and end this process."""
     os.write(report, f"{code} {message}".encode("utf-8", "surrogateescape")[:_REPORT_LIMIT])
     os._exit(code)
@@ -231,6 +233,17 @@ def _send(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         pass
+
+
+def _hand_down(inherited: Sequence[int], report: int) -> int:
+    """Number the inherited descriptors from 3 on and close all others but ``report``; return it."""
+    above = 3 + len(inherited)
+    report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, above)
+    for number, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, above) for fd in inherited], 3):
+        os.dup2(fd, number)
+    os.closerange(above, report)
+    os.closerange(report + 1, 1 << 16)
+    return report
 
 
 def _take_terminal() -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FORBIDDEN_TARGETS = ("/", "/proc")
+# apt looks whether it has really become the user that it downloads as, and stops if not.
+_APT_SANDBOX = ("/etc/apt/apt.conf.d/99cwl-userspace", 'APT::Sandbox::User "root";\n')
 
 
 class Host:
@@ -69,12 +71,13 @@ def plan(
         network_off=request.network_off,
         read_only=request.read_only,
         hostname=hostname,
-        files=_files(request, accounts, identity, host, hostname),
+        files=_files(request, accounts, identity, host, hostname, own_tree),
         shm_size=request.shm_size,
         tty=request.tty,
         limits=request.limits,
         devices=request.devices,
         own_tree=own_tree,
+        root_size=request.root_size,
     )
 
 
@@ -119,8 +122,14 @@ def _mounts(mounts: tuple[Mount, ...]) -> list[Mount]:
 
 
 def _files(
-    request: RunRequest, accounts: Accounts, identity: Identity, host: Host, hostname: str
+    request: RunRequest,
+    accounts: Accounts,
+    identity: Identity,
+    host: Host,
+    hostname: str,
+    own_tree: bool,
 ) -> list[tuple[str, str]]:
+    """What is seen in place of the tree's own."""
     files = []
     wanted = with_identity(accounts, identity)
     if wanted.passwd != accounts.passwd:
@@ -131,8 +140,11 @@ def _files(
     if not request.network_off:
         if host.resolv_conf is not None:
             files.append(("/etc/resolv.conf", host.resolv_conf))
-        if host.nsswitch is not None:
+        # Package managers replace this one, and could not in a tree where it is mounted upon.
+        if host.nsswitch is not None and not own_tree:
             files.append(("/etc/nsswitch.conf", host.nsswitch))
+    if identity.emulate_root and accounts.has_apt:
+        files.append(_APT_SANDBOX)
     return [(path, text) for path, text in files if not _mounted(path, request.mounts)]
 
 

@@ -23,6 +23,20 @@ def make_directory(path: str, mode: int) -> None:
         os.chmod(path, mode)
 
 
+def share_directory(path: str) -> None:
+    """A directory that everybody can write, made if there is none."""
+    os.makedirs(path, exist_ok=True)
+    if os.stat(path).st_mode & 0o1777 != 0o1777:
+        os.chmod(path, 0o1777)
+
+
+def make_real_directory(path: str) -> None:
+    """A directory that is no link: what else is there is replaced."""
+    if os.path.islink(path) or (os.path.lexists(path) and not os.path.isdir(path)):
+        os.unlink(path)
+    make_directory(path, 0o755)
+
+
 def make_link(path: str, target: str) -> None:
     """A symbolic link."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -40,18 +54,20 @@ def make_room(path: str) -> None:
         _write(path, b"", 0o644)
 
 
-def make_status_shim(path: str, machine: str, descriptor: int) -> None:
-    """The program that tells how the container's program ended."""
+def make_status_shim(path: str, machine: str) -> None:
+    """The program that starts the container's program, and tells how that ended."""
     from cwl_userspace.engines.status import status_program
+    from cwl_userspace.script import BLOCK, REPORT
 
-    _write(path, status_program(machine, descriptor), 0o755)
+    _write(path, status_program(machine, REPORT, BLOCK), 0o755)
 
 
-def make_locator(path: str, machine: str, descriptor: int) -> None:
+def make_locator(path: str, machine: str) -> None:
     """The program that opens paths for the keeper."""
     from cwl_userspace.engines.locator import locator_program
+    from cwl_userspace.script import LOCATOR
 
-    _write(path, locator_program(machine, descriptor), 0o755)
+    _write(path, locator_program(machine, LOCATOR), 0o755)
 
 
 def make_loader(path: str, proot: str) -> None:
@@ -84,6 +100,8 @@ def _write(path: str, data: bytes, mode: int) -> None:
 
 OPERATIONS: dict[str, Callable[..., None]] = {
     "make_directory": make_directory,
+    "share_directory": share_directory,
+    "make_real_directory": make_real_directory,
     "make_link": make_link,
     "make_file": make_file,
     "make_room": make_room,

@@ -1,7 +1,7 @@
-"""``python -m cwl_userspace.replay LAUNCH DIRECTORY COMMAND...``, as ``--print-command`` shows it.
+"""``python -m cwl_userspace.replay LAUNCH DIRECTORY N WORDS...``, as ``--print-command`` shows it.
 
-LAUNCH is a launch as JSON, without its command; the directory is the run's own, which is removed
-afterwards.
+LAUNCH is a launch as JSON, without its commands: the first N words are the engine's, the others
+those of the program that a shim starts. The directory is the run's own, and removed afterwards.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from cwl_userspace.private import remove_private_directory
 
 def main() -> int:
     """Run a launch and return the program's exit code."""
-    _, facts, private, *argv = sys.argv
+    _, text, private, count, *words = sys.argv
+    facts = json.loads(text)
+    if facts["script"]:
+        facts["script"]["argv"] = words[int(count) :]
+    launch = Launch(argv=words[: int(count)], **facts)
     try:
-        return process.run(Launch(argv=argv, **json.loads(facts)), die_with_parent=False)
+        return process.run(launch, die_with_parent=False)
     except UserspaceError as error:
         os.write(2, f"cwl-userspace: {error}\n".encode("utf-8", "surrogateescape"))
         return error.exit_code

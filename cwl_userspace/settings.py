@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 NAME = "cwl-userspace"
 ON_UNMET = ("refuse", "warn")
+ROOT_IDS = ("auto", "emulated", "mapped")
+_UPPER = ("auto", "memory", "disk")
+_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 class RegistrySettings:
@@ -31,9 +34,27 @@ class RegistrySettings:
 
 
 class Settings:
-    """Everything that a user can set. ``on_unmet`` is empty where nobody has decided."""
+    """Everything that a user can set. ``on_unmet`` is empty where nobody has decided.
 
-    __slots__ = ("cache", "config", "engine", "on_unmet", "proot", "registries", "state", "store")
+    ``root_upper`` says where a container's root keeps what is written to it: auto, memory, disk,
+    or a directory; ``root_size`` how many bytes it may be (0: no limit of ours); ``root_ids``
+    whether root in a container has ids of its own (mapped), one (emulated), or what leaves
+    nothing behind (auto).
+    """
+
+    __slots__ = (
+        "cache",
+        "config",
+        "engine",
+        "on_unmet",
+        "proot",
+        "registries",
+        "root_ids",
+        "root_size",
+        "root_upper",
+        "state",
+        "store",
+    )
 
     def __init__(
         self,
@@ -45,6 +66,9 @@ class Settings:
         cache: str,
         state: str,
         config: str,
+        root_upper: str = "auto",
+        root_size: int = 0,
+        root_ids: str = "auto",
     ) -> None:
         self.engine = engine
         self.store = store
@@ -54,6 +78,9 @@ class Settings:
         self.cache = cache
         self.state = state
         self.config = config
+        self.root_upper = root_upper
+        self.root_size = root_size
+        self.root_ids = root_ids
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -68,7 +95,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     return Settings(
         engine=environ.get("CWL_USERSPACE_ENGINE") or said.get("engine", "auto"),
         store=os.path.abspath(_expand(store, environ)),
-        on_unmet=_on_unmet(environ, said),
+        on_unmet=_one_of(environ, said, "on_unmet", ON_UNMET),
         proot=_expand(environ.get("CWL_USERSPACE_PROOT") or said.get("proot", ""), environ),
         registries={
             host: RegistrySettings(tuple(entry["mirrors"]), entry["insecure"])
@@ -77,6 +104,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         cache=cache,
         state=_directory(environ, "XDG_STATE_HOME", os.path.join(".local", "state")),
         config=config,
+        root_upper=_root_upper(environ, said),
+        root_size=_root_size(environ, said),
+        root_ids=_one_of(environ, said, "root_ids", ROOT_IDS) or "auto",
     )
 
 
@@ -107,11 +137,41 @@ def _expand(path: str, environ: Mapping[str, str]) -> str:
     return home_directory(environ) + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def _on_unmet(environ: Mapping[str, str], said: dict[str, Any]) -> str:
-    value = environ.get("CWL_USERSPACE_ON_UNMET") or said.get("on_unmet", "")
-    if value and value not in ON_UNMET:
-        raise SettingsError(f"on_unmet is {value!r}", f"expected one of {', '.join(ON_UNMET)}")
+def size_in_bytes(text: str) -> int:
+    """``64m`` and the like, as Docker reads them; raise ValueError for what is no size."""
+    number = text.lower().removesuffix("ib") if text.lower().endswith("ib") else text.lower()
+    number = number.removesuffix("b") if number[-2:-1] in _UNITS and len(number) > 1 else number
+    unit = _UNITS.get(number[-1:], 0)
+    size = int(float(number[:-1] if unit else number) * (unit or 1))
+    if size < 0:
+        raise ValueError(text)
+    return size
+
+
+def _one_of(
+    environ: Mapping[str, str], said: dict[str, Any], name: str, known: tuple[str, ...]
+) -> str:
+    value = environ.get(f"CWL_USERSPACE_{name.upper()}") or said.get(name, "")
+    if value and value not in known:
+        raise SettingsError(f"{name} is {value!r}", f"expected one of {', '.join(known)}")
     return str(value)
+
+
+def _root_upper(environ: Mapping[str, str], said: dict[str, Any]) -> str:
+    value = environ.get("CWL_USERSPACE_ROOT_UPPER") or said.get("root_upper", "auto")
+    place = _expand(value, environ)
+    if value not in _UPPER and not os.path.isabs(place):
+        expected = f"expected {', '.join(_UPPER)} or the absolute path of a directory"
+        raise SettingsError(f"root_upper is {value!r}", expected)
+    return place
+
+
+def _root_size(environ: Mapping[str, str], said: dict[str, Any]) -> int:
+    value = environ.get("CWL_USERSPACE_ROOT_SIZE") or said.get("root_size", "0")
+    try:
+        return size_in_bytes(value)
+    except (ValueError, OverflowError):
+        raise SettingsError(f"root_size is {value!r}", "expected a size such as 2g") from None
 
 
 def _file_settings(path: str, explicit: bool, cached: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 from cwl_userspace.errors import SettingsError
 
-_TOP = ("engine", "store", "on_unmet", "proot", "registries")
+_TEXTS = ("engine", "store", "on_unmet", "proot", "root_upper", "root_size", "root_ids")
+_TOP = (*_TEXTS, "registries")
 _REGISTRY = ("mirrors", "insecure")
 
 
@@ -30,7 +31,7 @@ def read(path: str) -> dict[str, Any]:
         return {}
     _check_mapping(path, 1, document, "the file", _TOP)
     settings: dict[str, Any] = {}
-    for key in ("engine", "store", "on_unmet", "proot"):
+    for key in _TEXTS:
         if key in document:
             settings[key] = _string(path, document, key)
     settings["registries"] = _registries(path, document)

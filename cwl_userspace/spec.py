@@ -116,11 +116,41 @@ class Limits:
         return bool(self.memory or self.cpus or self.cpuset or self.seconds)
 
 
+class Gpus:
+    """GPUs that are asked for: ``count`` of them (-1 for all), or those that ``devices`` names.
+
+    ``devices`` are numbers or UUIDs. ``capabilities`` are the parts of the driver that are
+    wanted; () leaves them to the image (NVIDIA_DRIVER_CAPABILITIES).
+    """
+
+    __slots__ = ("capabilities", "count", "devices")
+
+    def __init__(
+        self, count: int = 0, devices: Sequence[str] = (), capabilities: Sequence[str] = ()
+    ) -> None:
+        self.count = count
+        self.devices = tuple(devices)
+        self.capabilities = tuple(capabilities)
+
+    def __repr__(self) -> str:
+        return f"Gpus({self.count}, {self.devices!r}, {self.capabilities!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Gpus) and repr(self) == repr(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def any(self) -> bool:
+        """True if one is asked for."""
+        return bool(self.count or self.devices)
+
+
 class RunRequest:
     """What the words of ``run`` ask for, not yet joined with what the image says.
 
     ``entrypoint`` is None if not given and () if emptied; ``user`` is text as given to ``-u``;
-    ``environment`` holds pairs in order; ``shm_size`` is in bytes.
+    ``environment`` holds pairs in order; ``shm_size`` and ``root_size`` are in bytes.
     """
 
     __slots__ = (
@@ -129,11 +159,13 @@ class RunRequest:
         "devices",
         "entrypoint",
         "environment",
+        "gpus",
         "hostname",
         "limits",
         "mounts",
         "network_off",
         "read_only",
+        "root_size",
         "shm_size",
         "tty",
         "user",
@@ -155,7 +187,9 @@ class RunRequest:
         shm_size: int = 64 << 20,
         limits: Limits | None = None,
         devices: Sequence[Device] = (),
+        gpus: Gpus | None = None,
         tty: bool = False,
+        root_size: int = 0,
     ) -> None:
         self.argv = tuple(argv)
         self.mounts = tuple(mounts)
@@ -170,7 +204,13 @@ class RunRequest:
         self.shm_size = shm_size
         self.limits = limits or Limits()
         self.devices = tuple(devices)
+        self.gpus = gpus or Gpus()
         self.tty = tty
+        self.root_size = root_size
+
+    def but(self, **changes: Any) -> RunRequest:
+        """The same request with other values for some of its parts."""
+        return RunRequest(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
 
 class Identity:
@@ -194,7 +234,8 @@ class ContainerSpec:
 
     ``files`` are private copies to be seen at a place in the container: pairs of an absolute
     path and its content. With ``own_tree`` the tree at ``rootfs`` is this container's alone:
-    what it writes goes there and stays; otherwise the tree is the store's and never changes.
+    what it writes goes there and stays; otherwise the tree is the store's and never changes, and
+    ``root_size`` is how many bytes may be written to the root (0: what the settings say).
     """
 
     __slots__ = (
@@ -209,6 +250,7 @@ class ContainerSpec:
         "network_off",
         "own_tree",
         "read_only",
+        "root_size",
         "rootfs",
         "shm_size",
         "tty",
@@ -232,6 +274,7 @@ class ContainerSpec:
         limits: Limits | None = None,
         devices: Sequence[Device] = (),
         own_tree: bool = False,
+        root_size: int = 0,
     ) -> None:
         self.rootfs = rootfs
         self.argv = tuple(argv)
@@ -248,3 +291,4 @@ class ContainerSpec:
         self.limits = limits or Limits()
         self.devices = tuple(devices)
         self.own_tree = own_tree
+        self.root_size = root_size

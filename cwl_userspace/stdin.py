@@ -64,6 +64,9 @@ class Relay:
         if fd == self._write_end:
             self._feed()
 
+    def signalled(self, number: int) -> None:
+        """No signal concerns it."""
+
     def _feed(self) -> None:
         try:
             while True:

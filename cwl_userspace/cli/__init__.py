@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 # The verb, its module and what it does.
 VERBS = {
     "run": ("run", "run a program in a container"),
+    "create": ("create", "make a container with a writable tree of its own"),
+    "ps": ("ps", "list the containers that run, or all"),
+    "rm": ("rm", "remove containers"),
     "pull": ("pull", "fetch an image"),
     "images": ("images", "list the images in the store"),
-    "inspect": ("inspect", "show what is known of images, as JSON"),
+    "inspect": ("inspect", "show what is known of images and containers, as JSON"),
     "load": ("load", "load images from an archive or an OCI layout"),
     "import": ("import_", "make an image of a root file system in a tar"),
     "rmi": ("rmi", "remove images"),

@@ -7,7 +7,8 @@ import stat
 
 from cwl_userspace.cli.mounts import mount, volume
 from cwl_userspace.errors import UsageError
-from cwl_userspace.spec import Device, Limits, RunRequest
+from cwl_userspace.settings import size_in_bytes
+from cwl_userspace.spec import Device, Gpus, Limits, RunRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from cwl_userspace.cli.words import Words
 
-_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
@@ -40,7 +40,9 @@ def request_of(words: Words, environ: Mapping[str, str]) -> RunRequest:
         shm_size=_size(words.value("shm-size", "64m"), "--shm-size"),
         limits=_limits(words),
         devices=[_device(text) for text in words.list("device")],
+        gpus=_gpus(words.value("gpus")),
         tty=words.flag("tty"),
+        root_size=_root_size(words),
     )
 
 
@@ -88,15 +90,21 @@ def _added_host(text: str) -> tuple[str, str]:
 
 
 def _size(text: str, option: str) -> int:
-    """``64m`` and the like in bytes, as Docker reads them."""
-    number = text.lower().removesuffix("ib") if text.lower().endswith("ib") else text.lower()
-    number = number.removesuffix("b") if number[-2:-1] in _UNITS and len(number) > 1 else number
-    unit = _UNITS.get(number[-1:], 0)
-    digits = number[:-1] if unit else number
     try:
-        return int(float(digits) * (unit or 1))
-    except ValueError:
+        return size_in_bytes(text)
+    except (ValueError, OverflowError):
         raise UsageError(f"{option} is {text!r}", "expected a size such as 512m or 2g") from None
+
+
+def _root_size(words: Words) -> int:
+    """``--storage-opt size=SIZE``, the only one that Docker has for a container."""
+    size = 0
+    for text in words.list("storage-opt"):
+        name, _, value = text.partition("=")
+        if name != "size":
+            raise UsageError(f"--storage-opt is {text!r}", "expected size=SIZE")
+        size = _size(value, "--storage-opt size")
+    return size
 
 
 def _limits(words: Words) -> Limits:
@@ -127,6 +135,14 @@ def _processors(text: str) -> list[int]:
             raise UsageError(f"--cpuset-cpus is {text!r}", "expected a list such as 0-2,7")
         found.update(range(int(first), int(last or first) + 1))
     return sorted(found)
+
+
+def _gpus(text: str) -> Gpus:
+    if not text:
+        return Gpus()
+    from cwl_userspace.cli.gpus import gpus
+
+    return gpus(text)
 
 
 def _device(text: str) -> Device:

@@ -45,14 +45,15 @@ class Launch:
     ``private``: the directory that ``prepare`` fills, to be removed at the end.
     ``skip``: how many processes stand between the keeper's child and the one to signal.
     ``guarded``: places of the host whose modes, owners and times the container must not change.
-    ``locator``: where the guard cannot see what paths mean, ``fd``, the descriptor on which a
-    program in the container finds it out, and ``forgive``, true where root is emulated.
-    ``status_fd``: a descriptor on which a byte, the program's exit code, tells of its end; 0 if
-    the keeper's child is the program itself.
+    ``locator``: empty where the guard sees what paths mean; else a program of the container tells
+    it, and ``forgive`` says whether root is emulated.
+    ``script``: what the status shim is to execute, see script.script; empty if ``argv`` is the
+    program itself. The shim tells of the program's end by a byte, its exit code.
     ``limits``: what the container may use, as Limits.to_json has it; the supervisor sees to it.
     """
 
     __slots__ = (
+        "after",
         "argv",
         "before",
         "engine",
@@ -65,8 +66,8 @@ class Launch:
         "namespaces",
         "prepare",
         "private",
+        "script",
         "skip",
-        "status_fd",
         "terminal",
         "working_dir",
     )
@@ -81,14 +82,15 @@ class Launch:
         before: Sequence[Sequence[Any]] = (),
         inside: Sequence[Sequence[Any]] = (),
         last: Sequence[Sequence[Any]] = (),
+        after: Sequence[Sequence[Any]] = (),
         prepare: Sequence[Sequence[Any]] = (),
         private: str = "",
         skip: int = 0,
-        status_fd: int = 0,
         guarded: Sequence[str] = (),
         locator: Mapping[str, Any] | None = None,
         terminal: bool = False,
         limits: Mapping[str, Any] | None = None,
+        script: Mapping[str, Any] | None = None,
     ) -> None:
         self.engine = engine
         self.argv = tuple(argv)
@@ -98,14 +100,15 @@ class Launch:
         self.before = [list(operation) for operation in before]
         self.inside = [list(operation) for operation in inside]
         self.last = [list(operation) for operation in last]
+        self.after = [list(operation) for operation in after]
         self.prepare = [list(operation) for operation in prepare]
         self.private = private
         self.skip = skip
-        self.status_fd = status_fd
         self.guarded = tuple(guarded)
         self.locator = dict(locator or {})
         self.terminal = terminal
         self.limits = dict(limits or {})
+        self.script = dict(script or {})
 
     def to_json(self) -> dict[str, Any]:
         """The launch as plain values."""
@@ -134,7 +137,7 @@ if TYPE_CHECKING:
             """What to know of a promise that is kept in another way than elsewhere."""
 
         def copies(self, spec: ContainerSpec) -> bool:
-            """True if a launch makes a private copy of the whole tree."""
+            """True if a launch puts much into the run's private directory, such as a whole tree."""
 
         def launch(self, spec: ContainerSpec, private: str) -> Launch:
             """How to start the container; ``private`` is a directory for this run alone."""

@@ -22,10 +22,12 @@ GROUP = "cwl_userspace.engines"
 # Each engine and its module.
 ENGINES = {
     "userns": "userns",
+    "chroot": "chroot",
+    "bwrap": "bwrap",
     "proot": "proot",
 }
 # What ``auto`` tries, the fastest and most isolated first.
-PREFERRED = ("userns", "proot")
+PREFERRED = ("userns", "chroot", "bwrap", "proot")
 
 
 def names() -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""Find the program of a container before it starts, as execvp(3) would inside.
+"""Find programs: an engine's own on the host, and that of a container before it starts.
 
-Who starts it can tell no more than a code, so what is wrong with it is found out here.
+Who starts the latter can tell no more than a code, so what is wrong with it is found out here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,17 @@ _MACHINES = {"x86_64": (62, 3), "aarch64": (183, 40)}
 _HINT = "see what it has with cwl-userspace run IMAGE ls"
 
 
+def on_path(name: str, path: str) -> str:
+    """The first program of that name on a PATH of the host; empty if there is none."""
+    for directory in path.split(":"):
+        candidate = os.path.join(directory, name)
+        if directory and os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return os.path.abspath(candidate)
+    return ""
+
+
 def find_program(view: View, argv: Sequence[str], path: str, working_dir: str) -> str:
-    """The place in the container of the program that ``argv`` names.
+    """The place in the container of the program that ``argv`` names, as execvp(3) finds it.
 
     Raise CommandNotFound (127) if there is none and CommandNotExecutable (126) if it cannot be
     executed, as Docker does.

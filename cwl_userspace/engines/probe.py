@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 
-from cwl_userspace import nsinit
+from cwl_userspace import nsidentity, nsroot
+from cwl_userspace.engines import ids
 from cwl_userspace.kernel import syscalls as sys_
 
 TYPE_CHECKING = False
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LIMIT = 1 << 16
+_FLAGS = sys_.CLONE_NEWPID | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS | sys_.CLONE_NEWNET
 UNKNOWN_MACHINE = "only x86_64 and aarch64 are known, and this machine is another"
 
 
@@ -99,50 +101,146 @@ def in_child(probe: Callable[[], Any]) -> Any:
 
 def namespaces(place: str) -> dict[str, Any]:
     """What the engine ``userns`` can do here; ``place`` is on the store's file system."""
+
+    def enter() -> str:
+        try:
+            nsidentity.user_namespace(os.geteuid(), os.getegid(), _FLAGS)
+        except OSError as error:
+            return f"user namespaces are not allowed here: {error.strerror}{why_not()}"
+        return ""
+
+    return {**_examined(place, enter), "ids": _ids()}
+
+
+def root_namespaces(place: str) -> dict[str, Any]:
+    """What the engine ``chroot`` can do here; ``place`` is on the store's file system."""
+
+    def enter() -> str:
+        if os.geteuid() != 0:
+            return f"only root can use it, and this is user {os.geteuid()}"
+        try:
+            if _mounts_are_seen():
+                return (
+                    "what is mounted in this chroot is seen outside of it:"
+                    " bind mount the chroot upon itself and make that mount private"
+                )
+            sys_.unshare(_FLAGS)
+        except OSError as error:
+            return f"this root may not make name spaces: {error.strerror}"
+        return ""
+
+    return _examined(place, enter)
+
+
+def _mounts_are_seen() -> bool:
+    """Whether a mount of ours would be one of the host's too.
+
+    Where the root is a mount it can be cut off from the host. In a chroot it may not be one, and
+    then only an attempt tells: a file system in memory is mounted for a moment, on a directory
+    that was made for it.
+    """
+    place = f"/.cwl-userspace-probe-{os.getpid()}"
+    told_in, told_out = os.pipe()
+    go_in, go_out = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(go_out)
+            sys_.unshare(sys_.CLONE_NEWNS)
+            try:
+                sys_.mount(None, "/", None, sys_.MS_REC | sys_.MS_SLAVE)
+            except OSError:
+                os.mkdir(place, 0o700)
+                sys_.mount("tmpfs", place, "tmpfs", 0, "size=4k")
+                os.write(told_out, b"1")
+                os.read(go_in, 1)
+                sys_.umount(place, sys_.MNT_DETACH)
+        finally:
+            os._exit(0)
+    os.close(told_out)
+    os.close(go_in)
+    mounted = os.read(told_in, 1)
+    seen = bool(mounted) and os.stat(place).st_dev != os.stat("/").st_dev
+    os.close(go_out)
+    os.close(told_in)
+    os.waitpid(child, 0)
+    if mounted:
+        os.rmdir(place)
+    return seen
+
+
+def _examined(place: str, enter: Callable[[], str]) -> dict[str, Any]:
+    """What can be mounted after ``enter``, which says why it cannot be done if so."""
+    nothing = {"overlay": False, "fresh_proc": False, "memory": False, "overlay_reason": ""}
     if not sys_.known_machine():
-        return {"reason": UNKNOWN_MACHINE, "overlay": False, "fresh_proc": False}
-    first = in_child(lambda: _namespaces(place))
-    return first or {"reason": "the probe died", "overlay": False, "fresh_proc": False}
+        return {**nothing, "reason": UNKNOWN_MACHINE}
 
+    def inside() -> dict[str, Any]:
+        reason = enter()
+        if reason:
+            return {"reason": reason}
+        return in_child(lambda: _mounts(place)) or {"reason": "the probe of mounts died"}
 
-def _namespaces(place: str) -> dict[str, Any]:
-    """Runs in a child, which becomes another user in other name spaces."""
-    facts = {"reason": "", "overlay": False, "fresh_proc": False, "overlay_reason": ""}
-    flags = sys_.CLONE_NEWPID | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS | sys_.CLONE_NEWNET
-    try:
-        nsinit.user_namespace(os.geteuid(), os.getegid(), flags)
-    except OSError as error:
-        facts["reason"] = f"user namespaces are not allowed here: {error.strerror}{_why_not()}"
-        return facts
-    inner = in_child(lambda: _mounts(place))
-    if not inner:
-        return {**facts, "reason": "the probe of mounts died"}
-    return {**facts, **inner}
+    return {**nothing, **(in_child(inside) or {"reason": "the probe died"})}
 
 
 def _mounts(place: str) -> dict[str, Any]:
     """Runs as process 1 of the new name spaces."""
     try:
-        nsinit.mount_namespace(0)
+        nsroot.mount_namespace(0)
         sys_.mount("tmpfs", place, "tmpfs", 0, "mode=0755,size=1m")
         sys_.umount(place, sys_.MNT_DETACH)
     except OSError as error:
-        return {"reason": f"nothing can be mounted in a user namespace here: {error.strerror}"}
-    facts: dict[str, Any] = {"overlay": True, "fresh_proc": True}
+        return {"reason": f"nothing can be mounted in name spaces here: {error.strerror}"}
+    facts: dict[str, Any] = {"reason": "", "overlay": True, "fresh_proc": True, "memory": True}
     try:
         sys_.mount("proc", "/proc", "proc", sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC)
     except OSError:
         facts["fresh_proc"] = False
     try:
-        nsinit.overlay(place, place)
+        nsroot.overlay(place, place)
         os.mkdir("probe")
         os.rmdir("probe")
     except OSError as error:
         facts.update(overlay=False, overlay_reason=error.strerror or "")
+    else:
+        facts["memory"] = _takes_attributes("../upper")
     return facts
 
 
-def _why_not() -> str:
+def _takes_attributes(upper: str) -> bool:
+    """Whether an overlay of users may write there all it needs: tmpfs only since Linux 6.6.
+
+    Without them a directory that is removed and made again shows what it had before.
+    """
+    try:
+        os.setxattr(upper, "user.overlay.probe", b"y")
+    except OSError:
+        return False
+    return True
+
+
+def _ids() -> dict[str, Any]:
+    """The ids that root in a container may have, if mapping them really works here."""
+    found = ids.mappable()
+    if found["reason"]:
+        return found
+
+    def mapped() -> str:
+        try:
+            nsidentity.mapped_user_namespace(found["uids"], found["gids"], found["programs"], 0)
+            os.setgroups([])
+            os.setresgid(1, 1, 1)
+            os.setresuid(1, 1, 1)
+        except OSError as error:
+            return error.strerror or "not allowed"
+        return ""
+
+    reason = in_child(mapped)
+    return found if reason == "" else {**found, "reason": reason or "the probe of ids died"}
+
+
+def why_not() -> str:
     """The switch that forbids user namespaces, if one of the usual ones does."""
     switches = (
         ("/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces is 0"),

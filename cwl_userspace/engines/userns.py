@@ -1,7 +1,7 @@
 """Unprivileged user, mount, pid, ipc, uts and network namespaces, in this interpreter.
 
-The root is an overlay over the stored tree whose writes go to memory; where the kernel has no
-overlay for users (before 5.11) it is put together from read-only binds.
+Root is emulated by a seccomp filter, or has real ids of its own where nothing of theirs can be
+left behind for somebody who has no right to remove it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 
 from cwl_userspace.engines import probe
-from cwl_userspace.engines.base import EMULATED_ROOT, PRIVATE_PIDS, PROMISES, Launch
-from cwl_userspace.engines.view import View
-from cwl_userspace.kernel import syscalls as sys_
+from cwl_userspace.engines.namespaced import Namespaced, edition, nearest_directory
+from cwl_userspace.errors import EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,114 +21,72 @@ if TYPE_CHECKING:
     from cwl_userspace.settings import Settings
     from cwl_userspace.spec import ContainerSpec
 
-_OUTER = sys_.CLONE_NEWPID | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS
-_WRITABLE = ("/tmp", "/var/tmp")
-
 
 def engine(settings: Settings, environ: Mapping[str, str]) -> Engine:
     """The engine with what its probe found or remembers."""
-    place = settings.store
-    while not os.path.isdir(place):  # before the first pull there is no store
-        place = os.path.dirname(place)
-    facts = probe.remembered(settings.cache, "userns", place, lambda: probe.namespaces(place))
-    return Userns(facts)
+    place = nearest_directory(settings.store)
+    about = f"{place} {edition()}"
+    facts = probe.remembered(settings.cache, "userns", about, lambda: _examine(place))
+    return Userns(facts, settings)
 
 
-class Userns:
-    """The engine ``userns``. What its probe found is given to it, so that a launch is pure."""
+def _examine(place: str) -> dict[str, Any]:
+    """What the host allows, and the filters."""
+    facts = probe.namespaces(place)
+    if not facts["reason"]:
+        from cwl_userspace.kernel import rootfilter
+        from cwl_userspace.kernel.containerfilter import container
+
+        machine = os.uname().machine
+        facts["filter"] = container(machine).hex()
+        facts["mapped_filter"] = container(machine, rootfilter.no_devices()).hex()
+        facts["root_filter"] = container(machine, rootfilter.rules()).hex()
+    return facts
+
+
+class Userns(Namespaced):
+    """The engine ``userns``."""
 
     name = "userns"
 
-    def __init__(self, facts: Mapping[str, Any]) -> None:
-        self._facts = facts
-
-    def unavailable(self) -> str | None:
-        """Why user namespaces cannot be used here; None if they can."""
-        return self._facts["reason"] or None
-
-    def promises(self) -> Mapping[str, str]:
-        """Everything, but for what needs a fresh /proc or an overlay where there is none."""
-        kept = dict.fromkeys(PROMISES, "")
-        if not self._facts["fresh_proc"]:
-            kept[PRIVATE_PIDS] = "the kernel allows no fresh /proc here, so the host's is shown"
-        if not self._facts["overlay"]:
-            kept[EMULATED_ROOT] = "no overlay here, so the image's own files cannot be changed"
-        return kept
+    def __init__(self, facts: Mapping[str, Any], settings: Settings) -> None:
+        super().__init__(facts, settings)
+        self._ids = settings.root_ids
 
     def notes(self) -> list[str]:
         """What is done in the second best way here."""
-        notes = []
-        if not self._facts["overlay"]:
-            reason = self._facts.get("overlay_reason") or "the kernel has none for users"
-            notes.append(f"no overlay here ({reason}): the root is of read-only binds")
-        return notes
+        why = self._facts["ids"]["reason"]
+        return super().notes() + ([f"root in a container has one id: {why}"] if why else [])
 
-    def copies(self, spec: ContainerSpec) -> bool:
-        """Never: what is written goes to memory."""
-        return False
+    def _namespaces(self, spec: ContainerSpec, flags: int) -> list[Any]:
+        ids = self._mapped_ids(spec)
+        if ids is None:
+            return ["user_namespace", spec.identity.uid, spec.identity.gid, flags]
+        return ["mapped_user_namespace", ids["uids"], ids["gids"], ids["programs"], flags]
 
-    def launch(self, spec: ContainerSpec, private: str) -> Launch:
-        """The operations that make this container; ``private`` only lends a random name."""
-        old = f".old-{os.path.basename(private)}"
-        stage = os.path.dirname(spec.rootfs)
-        identity = spec.identity
-        file_word = "bound_file" if spec.own_tree else "private_file"
-        flags = _OUTER | (sys_.CLONE_NEWNET if spec.network_off else 0)
-        return Launch(
-            engine=self.name,
-            argv=spec.argv,
-            environment=spec.environment,
-            working_dir=spec.working_dir,
-            namespaces=True,
-            before=[["user_namespace", identity.uid, identity.gid, flags]],
-            inside=[
-                ["mount_namespace", 0],
-                self._root(spec, stage),
-                ["pivot", old],
-                ["devices", old, spec.shm_size, ""],
-                *_places(spec, writable=spec.own_tree or self._facts["overlay"]),
-                *(["bind", f"/{old}{m.source}", m.target, m.read_only] for m in spec.mounts),
-                *([file_word, path, text] for path, text in spec.files),
-                ["directory", spec.working_dir, 0o755],
-                ["process_files", old, self._facts["fresh_proc"]],
-                ["detach", old],
-                *([["read_only_root"]] if spec.read_only else []),
-                ["hostname", spec.hostname],
-                *([["loopback"]] if spec.network_off else []),
-                ["drop_capabilities"],
-                ["no_new_privileges"],
-            ],
-            terminal=spec.tty,
-            limits=spec.limits.to_json(),
-        )
+    def _last(self, spec: ContainerSpec) -> list[list[Any]]:
+        if self._mapped_ids(spec) is not None:
+            become = ["identity", spec.identity.uid, spec.identity.gid, None]
+            return [become, ["filter", self._facts["mapped_filter"]]]
+        return [["filter", self._facts["root_filter" if spec.identity.emulate_root else "filter"]]]
 
-    def _root(self, spec: ContainerSpec, stage: str) -> list[Any]:
-        if spec.own_tree:
-            return ["own_tree", spec.rootfs, stage]
-        if self._facts["overlay"]:
-            return ["overlay", spec.rootfs, stage]
-        return ["assemble", spec.rootfs, stage, _view(spec)]
+    def _mapped_ids(self, spec: ContainerSpec) -> dict[str, Any] | None:
+        """The ids that this container's root has, if more than one.
 
-
-def _places(spec: ContainerSpec, writable: bool) -> list[list[Any]]:
-    """/tmp and its kin exist and can be written, in memory where the root cannot."""
-    mounted = {mount.target for mount in spec.mounts}
-    places = [path for path in _WRITABLE if path not in mounted]
-    if spec.read_only or not writable:
-        return [["private_directory", path] for path in places]
-    return [["shared_directory", path] for path in places]
-
-
-def _view(spec: ContainerSpec) -> dict[str, Any]:
-    """What to assemble: room for every mount point, file and directory that is to be made."""
-    view = View(spec.rootfs)
-    for path in ("/dev", "/proc", *_WRITABLE, spec.working_dir):
-        place = view.resolve(path)
-        if not os.path.isdir(view.host(place)):
-            view.expand(place)
-    for mount in spec.mounts:
-        view.bind(view.resolve(mount.target), mount.source, os.path.isdir(mount.source))
-    for path, _ in spec.files:
-        above, name = os.path.split(path)
-        view.leave_out(os.path.join(view.resolve(above), name))
-    return view.parts()
+        Files of other owners than the user's can only be removed from within such a namespace.
+        So unless it is set otherwise they are made where none can be left: in memory, with no
+        place of the host to write to. Real root can remove all.
+        """
+        if not spec.identity.emulate_root or self._ids == "emulated":
+            return None
+        ids: dict[str, Any] = self._facts["ids"]
+        if ids["reason"]:
+            if self._ids == "mapped":
+                raise EngineError(
+                    f"root cannot be given ids of its own: {ids['reason']}",
+                    "set root_ids to auto, or ask for subordinate ids",
+                )
+            return None
+        kept = spec.own_tree or self.copies(spec)
+        kept = kept or not all(mount.read_only for mount in spec.mounts)
+        return None if self._ids == "auto" and ids["programs"] and kept else ids

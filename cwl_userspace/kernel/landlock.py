@@ -66,6 +66,25 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         os.close(place)
 
 
+def write_rules(writable: list[str]) -> int:
+    """A rule set under which only the *writable* paths can be written to, as a descriptor.
+
+    For `restrict_writes`, or for a program that calls landlock_restrict_self itself. OSError for
+    a path that does not exist, and where Landlock is not available.
+    """
+    rights = write_rights(abi())
+    handled = struct.pack("=Q", rights)
+    number = syscalls.numbers(os.uname().machine)["landlock_create_ruleset"]
+    ruleset = syscalls.syscall(number, handled, len(handled), 0)
+    try:
+        for path in writable:
+            _allow(ruleset, path, rights)
+    except OSError:
+        os.close(ruleset)
+        raise
+    return ruleset
+
+
 def restrict_writes(writable: list[str]) -> None:
     """Deny this thread and all it will start every write outside the *writable* paths, for good.
 
@@ -76,14 +95,10 @@ def restrict_writes(writable: list[str]) -> None:
     were. Raises OSError for a path that does not exist, and where Landlock is not available;
     nothing is restricted then. Also sets no_new_privs, without which the kernel refuses.
     """
-    numbers = syscalls.numbers(os.uname().machine)
-    rights = write_rights(abi())
-    handled = struct.pack("=Q", rights)
-    ruleset = syscalls.syscall(numbers["landlock_create_ruleset"], handled, len(handled), 0)
+    ruleset = write_rules(writable)
     try:
-        for path in writable:
-            _allow(ruleset, path, rights)
         syscalls.set_no_new_privs()
-        syscalls.syscall(numbers["landlock_restrict_self"], ruleset, 0)
+        number = syscalls.numbers(os.uname().machine)["landlock_restrict_self"]
+        syscalls.syscall(number, ruleset, 0)
     finally:
         os.close(ruleset)

@@ -31,14 +31,18 @@ _FIRST_PRIVATE = {"x86_64": 0x80000000, "i386": 0x80000000, "aarch64": 0x8000000
 # struct seccomp_data: int nr; u32 arch; u64 instruction_pointer; u64 args[6]
 _NR, _ARCH, _ARGS = 0, 4, 16
 _LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_AND = 0x54  # BPF_ALU | BPF_AND | BPF_K
 _EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 _AT_LEAST = 0x35  # BPF_JMP | BPF_JGE | BPF_K
 _ANY_BIT = 0x45  # BPF_JMP | BPF_JSET | BPF_K
 _JUMP = 0x05  # BPF_JMP | BPF_JA
 _RETURN = 0x06  # BPF_RET | BPF_K
 _MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
+_FARTHEST = 255  # that a conditional jump goes
+_WHOLE = 0xFFFFFFFF
 
-_SECCOMP_SET_MODE_FILTER = 1
+_SOCK_FILTER = struct.Struct("=HBBI").pack
+
 _SECCOMP_MODE_FILTER = 2
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET = 1, 2, 10, 16, 17
@@ -93,14 +97,21 @@ _OF_THE_HOST = ("mount", "umount", "umount2", "pivot_root", "swapon", "swapoff",
 class Rule:
     """What to answer to one call, or to that call with certain words as one of its arguments.
 
-    An argument is compared by its lower 32 bits, which is what the kernel looks at in an int.
-    ``call`` may be unknown to a machine: the rule then means nothing there.
+    An argument is compared by its lower 32 bits, which is what the kernel looks at in an int,
+    and of these by the bits that ``mask`` has. ``call`` may be unknown to a machine: the rule
+    then means nothing there.
     """
 
-    __slots__ = ("answer", "argument", "call", "test", "words")
+    __slots__ = ("answer", "argument", "call", "mask", "test", "words")
 
     def __init__(
-        self, call: str, answer: int, argument: int = 0, test: str = "", words: tuple[int, ...] = ()
+        self,
+        call: str,
+        answer: int,
+        argument: int = 0,
+        test: str = "",
+        words: tuple[int, ...] = (),
+        mask: int = _WHOLE,
     ) -> None:
         """*test* is "" (always), "in" or "not in" *words*, or "any bit" of one word."""
         self.call = call
@@ -108,6 +119,7 @@ class Rule:
         self.argument = argument
         self.test = test
         self.words = words
+        self.mask = mask
 
 
 def refuse(number: int) -> int:
@@ -122,16 +134,16 @@ def convention(audit: int) -> str:
 
 def _instruction(code: int, k: int, if_true: int = 0, if_false: int = 0) -> bytes:
     """One struct sock_filter."""
-    return struct.pack("=HBBI", code, if_true, if_false, k)
+    return _SOCK_FILTER(code, if_true, if_false, k)
 
 
 def _test(rule: Rule) -> bytes:
     """Instructions that return the rule's answer if its argument is so, else fall through."""
     answer = _instruction(_RETURN, rule.answer)
-    if not rule.test:
-        return answer
     compare = _ANY_BIT if rule.test == "any bit" else _EQUAL
     code = _instruction(_LOAD, _ARGS + 8 * rule.argument)
+    if rule.mask != _WHOLE:
+        code += _instruction(_AND, rule.mask)
     if rule.test == "not in":
         for left, word in zip(range(len(rule.words), 0, -1), rule.words, strict=True):
             code += _instruction(compare, word, if_true=left)
@@ -153,11 +165,33 @@ def _section(machine: str, rules: list[Rule], newer: int) -> bytes:
         code += _instruction(_AT_LEAST, _NEWEST + 1, if_false=2)
         code += _instruction(_AT_LEAST, _FIRST_PRIVATE[machine], if_true=1)
         code += _instruction(_RETURN, newer)
+    same: list[int] = []  # calls in a row that all get one answer
+    answer = 0
     for rule in rules:
-        if rule.call in numbers:
+        if rule.call not in numbers:
+            continue
+        if same and (rule.test or rule.answer != answer or len(same) == _FARTHEST):
+            code += _any_of(same, answer)
+            same = []
+        if rule.test:
             body = _test(rule)
             code += _instruction(_EQUAL, numbers[rule.call], if_false=len(body) // 8) + body
-    return code + _instruction(_RETURN, ALLOW)
+        else:
+            same.append(numbers[rule.call])
+            answer = rule.answer
+    return code + _any_of(same, answer) + _instruction(_RETURN, ALLOW)
+
+
+def _any_of(numbers: list[int], answer: int) -> bytes:
+    """Instructions that return an answer to any of these calls, else fall through."""
+    if not numbers:
+        return b""
+    *most, last = numbers
+    code = [
+        _instruction(_EQUAL, number, if_true=left)
+        for left, number in zip(range(len(most), 0, -1), most, strict=True)
+    ]
+    return b"".join((*code, _instruction(_EQUAL, last, 0, 1), _instruction(_RETURN, answer)))
 
 
 def program(machine: str, rules: list[Rule], newer: int = ALLOW) -> bytes:
@@ -219,22 +253,8 @@ def no_network(machine: str) -> bytes:
 
 
 def install(code: bytes, flags: int = 0) -> int:
-    """Put the filter *code* on this thread and all it will start; it cannot be taken off.
-
-    The caller has called `syscalls.set_no_new_privs`, or is root. With *flags* the result may
-    be a descriptor (see modeguard), otherwise it is 0.
-    """
-    memory = syscalls.buffer(code)
-    fprog = syscalls.buffer(struct.pack("@HP", len(code) // 8, syscalls.address(memory)))
-    number = syscalls.numbers(os.uname().machine)["seccomp"]
-    try:
-        return syscalls.syscall(number, _SECCOMP_SET_MODE_FILTER, flags, fprog)
-    except OSError as error:
-        if error.errno != errno.ENOSYS or flags:
-            raise
-    return syscalls.prctl(  # Linux before 3.17
-        syscalls.PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, syscalls.address(fprog)
-    )
+    """Put the filter *code* on this thread and all it will start; see `syscalls`."""
+    return syscalls.install_filter(code, flags)
 
 
 def available() -> bool:

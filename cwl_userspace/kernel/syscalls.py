@@ -1,15 +1,17 @@
 """System calls that Python has no word for, through libc; the only importer of ctypes.
 
-Every function raises OSError with the errno of the call that failed. The numbers are those of
-the kernel's own tables (arch/*/entry/syscalls/*.tbl, include/uapi/asm-generic/unistd.h); from
-424 on a call has the same number on every machine.
+Every function raises OSError with the errno of the call that failed. The numbers are in
+kernel.numbers.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
+
+from cwl_userspace.kernel.numbers import numbers as numbers
 
 CLONE_UNTRACED = 0x00800000
 CLONE_NEWNS = 0x00020000
@@ -26,6 +28,7 @@ MS_REMOUNT = 0x20
 MS_NOATIME = 0x400
 MS_NODIRATIME = 0x800
 MS_BIND = 0x1000
+MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_SLAVE = 0x80000
 
@@ -47,6 +50,9 @@ PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
+_SECCOMP_SET_MODE_FILTER = 1
+_SECCOMP_MODE_FILTER = 2
+_SPECULATION_ALLOWED = 4  # SECCOMP_FILTER_FLAG_SPEC_ALLOW, Linux 4.17
 _AF_INET = 2
 _SOCK_DGRAM_CLOEXEC = 2 | 0o2000000
 _SIOCGIFFLAGS = 0x8913
@@ -54,74 +60,7 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 _IFREQ = "16sH22x"  # struct ifreq: a name, then a union of 24 bytes that starts with the flags
 
-# fmt: off
-_EVERYWHERE = {
-    "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
-    "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
-    "fspick": 433, "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438,
-    "faccessat2": 439, "mount_setattr": 442, "quotactl_fd": 443,
-    "landlock_create_ruleset": 444, "landlock_add_rule": 445, "landlock_restrict_self": 446,
-    "fchmodat2": 452, "setxattrat": 463, "getxattrat": 464, "listxattrat": 465,
-    "removexattrat": 466, "open_tree_attr": 467, "file_getattr": 468, "file_setattr": 469,
-}
-
-_BY_MACHINE = {
-    "x86_64": {
-        "ioctl": 16, "socket": 41, "clone": 56, "chmod": 90, "fchmod": 91, "chown": 92,
-        "fchown": 93, "lchown": 94, "utime": 132, "uselib": 134, "pivot_root": 155,
-        "prctl": 157, "acct": 163, "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168,
-        "quotactl": 179, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190,
-        "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "lookup_dcookie": 212,
-        "utimes": 235, "fchownat": 260, "futimesat": 261, "fchmodat": 268, "utimensat": 280,
-        "fanotify_init": 300, "fanotify_mark": 301, "name_to_handle_at": 303,
-        "open_by_handle_at": 304, "renameat2": 316, "seccomp": 317, "bpf": 321,
-        "execveat": 322, "statx": 332,
-    },
-    "i386": {
-        "chmod": 15, "lchown": 16, "utime": 30, "ioctl": 54, "acct": 51, "mount": 21,
-        "umount": 22, "umount2": 52, "uselib": 86, "swapon": 87, "fchmod": 94, "fchown": 95,
-        "socketcall": 102, "swapoff": 115, "clone": 120, "quotactl": 131, "prctl": 172,
-        "chown": 182, "lchown32": 198, "fchown32": 207, "chown32": 212, "pivot_root": 217,
-        "setxattr": 226, "lsetxattr": 227, "fsetxattr": 228, "removexattr": 235,
-        "lremovexattr": 236, "fremovexattr": 237, "lookup_dcookie": 253, "utimes": 271,
-        "fchownat": 298, "futimesat": 299, "fchmodat": 306, "utimensat": 320,
-        "fanotify_init": 338, "fanotify_mark": 339, "name_to_handle_at": 341,
-        "open_by_handle_at": 342, "renameat2": 353, "seccomp": 354, "bpf": 357,
-        "execveat": 358, "socket": 359, "statx": 383, "utimensat_time64": 412,
-    },
-    "aarch64": {
-        "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
-        "fremovexattr": 16, "lookup_dcookie": 18, "ioctl": 29, "umount2": 39, "mount": 40,
-        "pivot_root": 41, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55,
-        "quotactl": 60, "utimensat": 88, "acct": 89, "prctl": 167, "socket": 198,
-        "clone": 220, "swapon": 224, "swapoff": 225, "fanotify_init": 262,
-        "fanotify_mark": 263, "name_to_handle_at": 264, "open_by_handle_at": 265,
-        "renameat2": 276, "seccomp": 277, "bpf": 280, "execveat": 281, "statx": 291,
-    },
-    "arm": {
-        "chmod": 15, "lchown": 16, "mount": 21, "acct": 51, "umount2": 52, "ioctl": 54,
-        "uselib": 86, "swapon": 87, "fchmod": 94, "fchown": 95, "socketcall": 102,
-        "swapoff": 115, "clone": 120, "quotactl": 131, "prctl": 172, "chown": 182,
-        "lchown32": 198, "fchown32": 207, "chown32": 212, "pivot_root": 218, "setxattr": 226,
-        "lsetxattr": 227, "fsetxattr": 228, "removexattr": 235, "lremovexattr": 236,
-        "fremovexattr": 237, "lookup_dcookie": 249, "utimes": 269, "socket": 281,
-        "fchownat": 325, "futimesat": 326, "fchmodat": 333, "utimensat": 348,
-        "fanotify_init": 367, "fanotify_mark": 368, "name_to_handle_at": 370,
-        "open_by_handle_at": 371, "renameat2": 382, "seccomp": 383, "bpf": 386,
-        "execveat": 387, "statx": 397, "utimensat_time64": 412,
-    },
-}
-# fmt: on
-
 _loaded: list[ctypes.CDLL] = []
-
-
-def numbers(machine: str) -> dict[str, int]:
-    """The system call numbers of *machine*, as uname names it, or of its 32-bit kin.
-
-    The machines are x86_64, aarch64, i386 and arm; KeyError for another.
-    """
-    return {**_BY_MACHINE[machine], **_EVERYWHERE}
 
 
 def known_machine() -> bool:
@@ -188,7 +127,7 @@ def umount(target: str, flags: int = 0) -> None:
 def mount_setattr(directory: int, path: str, flags: int, attr_set: int, attr_clr: int) -> None:
     """Change MOUNT_ATTR_* of the mount at *path*, below it too with AT_RECURSIVE (Linux 5.12)."""
     attributes = struct.pack("=QQQQ", attr_set, attr_clr, 0, 0)
-    number = _EVERYWHERE["mount_setattr"]
+    number = numbers(os.uname().machine)["mount_setattr"]
     try:
         syscall(number, directory, os.fsencode(path), flags, attributes, len(attributes))
     except OSError as error:
@@ -217,17 +156,37 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 
 
 def pidfd_open(pid: int) -> int:
     """A descriptor of a process, readable once it has ended (Linux 5.3)."""
-    return syscall(_EVERYWHERE["pidfd_open"], pid, 0)
+    return syscall(numbers(os.uname().machine)["pidfd_open"], pid, 0)
 
 
 def pidfd_getfd(process: int, descriptor: int) -> int:
     """A copy of what the process of a pidfd has open as *descriptor* (Linux 5.6)."""
-    return syscall(_EVERYWHERE["pidfd_getfd"], process, descriptor, 0)
+    return syscall(numbers(os.uname().machine)["pidfd_getfd"], process, descriptor, 0)
 
 
 def set_no_new_privs() -> None:
     """No execve of this process or its descendants gives privileges any more, for good."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def install_filter(code: bytes, flags: int = 0) -> int:
+    """Put a seccomp filter on this thread and all it will start; it cannot be taken off.
+
+    *code* is an array of struct sock_filter; the caller has called `set_no_new_privs`, or is
+    root. With *flags* the result may be a descriptor (see modeguard), otherwise it is 0.
+    """
+    memory = buffer(code)
+    fprog = buffer(struct.pack("@HP", len(code) // 8, address(memory)))
+    number = numbers(os.uname().machine)["seccomp"]
+    # Without that flag kernels before 5.16 make every branch of the program slower.
+    for further in (_SPECULATION_ALLOWED, 0):
+        try:
+            return syscall(number, _SECCOMP_SET_MODE_FILTER, flags | further, fprog)
+        except OSError as error:
+            unknown = error.errno == errno.EINVAL and further
+            if not unknown and (error.errno != errno.ENOSYS or flags):
+                raise
+    return prctl(PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, address(fprog))  # Linux before 3.17
 
 
 def set_pdeathsig(signal: int) -> None:

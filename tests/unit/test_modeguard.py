@@ -74,7 +74,7 @@ EXPECTED = (
 def kept(
     protected: tuple[str, ...],
     child: Callable[[], object],
-    locator: dict[str, int] | None = None,
+    locator: dict[str, bool] | None = None,
 ) -> int:
     """Run *child* under the filter and be its keeper; its exit status."""
     guard = Guard(protected, locator)
@@ -84,10 +84,14 @@ def kept(
             syscalls.set_no_new_privs()
             seccomp.install(seccomp.untranslated_paths(os.uname().machine))
             guard.install()
+            for socket in guard.inherited:
+                os.dup2(socket, LOCATOR_FD)
             child()
         finally:
             os._exit(99)
     guard.adopt(pid)
+    for socket in guard.inherited:
+        os.close(socket)
     poll = select.poll()
     poll.register(guard.listener, select.POLLIN)
     while (events := poll.poll(20_000)) and events[0][1] & select.POLLIN:
@@ -134,7 +138,7 @@ def test_a_protected_tree_keeps_its_modes_and_times(
     program.write_bytes(locator_program(os.uname().machine, LOCATOR_FD))
     program.chmod(0o755)
     through = [str(program)] if located else []
-    locator = {"fd": LOCATOR_FD, "forgive": "root" in way} if located else None
+    locator = {"forgive": "root" in way} if located else None
     command = [*WAYS[way], *through, python, "-c", GUEST, f"{place}/tree", f"{place}/beside"]
 
     def run() -> None:

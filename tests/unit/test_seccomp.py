@@ -5,45 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 import subprocess
 import sys
 
 import pytest
 
 from cwl_userspace.kernel import seccomp, syscalls
+from tests.unit.bpf import AUDIT, KIN, MACHINES, answer, call
 from tests.unit.forked import in_child
 
-MACHINES = ("x86_64", "aarch64")
-AUDIT = {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7, "arm": 0x40000028}
-KIN = {"x86_64": "i386", "aarch64": "arm"}
 ENOSYS, ALLOW = seccomp.refuse(errno.ENOSYS), seccomp.ALLOW
 
 needs_seccomp = pytest.mark.skipif(not seccomp.available(), reason="no seccomp filters here")
-
-
-def answer(code: bytes, audit: int, number: int, *arguments: int) -> int:
-    """What the filter *code* returns for a call, by running it as the kernel does."""
-    padded = [*arguments, *[0] * (6 - len(arguments))]
-    data = struct.pack("<IIQ6Q", number & 0xFFFFFFFF, audit, 0, *padded)
-    accumulator, at = 0, 0
-    while True:
-        operation, if_true, if_false, k = struct.unpack_from("<HBBI", code, at * 8)
-        at += 1
-        if operation == 0x06:
-            return int(k)
-        if operation == 0x20:
-            accumulator = struct.unpack_from("<I", data, k)[0]
-        elif operation == 0x05:
-            at += k
-        else:
-            holds = {0x15: accumulator == k, 0x35: accumulator >= k, 0x45: bool(accumulator & k)}
-            at += if_true if holds[operation] else if_false
-
-
-def call(code: bytes, convention: str, name: str, *arguments: int) -> int:
-    """The answer to a call by its name."""
-    return answer(code, AUDIT[convention], syscalls.numbers(convention)[name], *arguments)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -125,6 +98,7 @@ def test_the_first_rule_that_fits_answers_and_later_rules_still_see_the_call(mac
         seccomp.Rule("ioctl", seccomp.refuse(1), 1, "in", (10, 20)),
         seccomp.Rule("ioctl", seccomp.refuse(2), 1, "any bit", (4,)),
         seccomp.Rule("ioctl", seccomp.refuse(3), 2, "not in", (7, 8)),
+        seccomp.Rule("ioctl", seccomp.refuse(6), 3, "in", (0x50,), mask=0xF0),
         seccomp.Rule("no such call", seccomp.refuse(4)),
         seccomp.Rule("statx", seccomp.refuse(5)),
     ]
@@ -133,6 +107,8 @@ def test_the_first_rule_that_fits_answers_and_later_rules_still_see_the_call(mac
     assert call(code, machine, "ioctl", 0, 5, 7) == seccomp.refuse(2)
     assert call(code, machine, "ioctl", 0, 1, 9) == seccomp.refuse(3)
     assert call(code, machine, "ioctl", 0, 1, 8) == ALLOW
+    assert call(code, machine, "ioctl", 0, 1, 8, 0x152) == seccomp.refuse(6)
+    assert call(code, machine, "ioctl", 0, 1, 8, 0x172) == ALLOW
     assert call(code, machine, "statx") == seccomp.refuse(5)
     assert call(code, machine, "openat2") == ALLOW
 
