@@ -188,8 +188,9 @@ class _Supervisor:
             os.dup2(null, fd)
         for fd in inherited:
             os.close(fd)
+        shim = bool(launch.script and launch.skip) and not launch.namespaces
         code = keeper.keep(
-            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard
+            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard, shim
         )
         if not launch.namespaces:
             keeper.kill_all_below()

@@ -23,7 +23,7 @@ ROOMS = {
     "store": {"store"},
     "plan": {"plan", "accounts", "gpus"},
     "hostfacts": {"hostfacts", "gpufacts", "ldcache"},
-    "inside": {"nsinit", "nsroot", "nsplaces", "nsidentity", "inroot", "keeper", "guard", "script"},
+    "inside": {"nsinit", "nsroot", "nsplaces", "nsidentity", "inroot", "keeper", "guard", "shimwatch", "script"},
     "engines": {"engines"},
     "records": {"log", "runs", "private"},
     "containers": {"containers", "asroot"},

@@ -21,6 +21,7 @@ from cwl_userspace.engines.base import (
 )
 from cwl_userspace.engines.bound import SHIM, Bound
 from cwl_userspace.engines.lookup import find_program, on_path
+from cwl_userspace.kernel import signals
 from cwl_userspace.script import script
 
 TYPE_CHECKING = False
@@ -133,6 +134,8 @@ class Proot:
             working_dir=private,
             namespaces=False,
             last=[
+                # Upon it proot kills all that it traces; any other end would leave them running.
+                ["end_with_parent", signals.SIGQUIT],
                 ["no_new_privileges"],
                 *self._protection(spec, plan, private),
                 *([["untranslated_paths"]] if self._facts["seccomp"] else []),
