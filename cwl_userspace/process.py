@@ -172,6 +172,7 @@ class _Supervisor:
         program = keeper.Program(launch.argv, launch.environment, launch.working_dir, terminal)
         status_in, inherited = self._shim_descriptors() if launch.script else (-1, [])
         guard = self._guard()
+        inherited += guard.inherited if guard is not None else []
 
         def become_container() -> None:
             if self._limiter is not None:
@@ -189,8 +190,9 @@ class _Supervisor:
             os.dup2(null, fd)
         for fd in inherited:
             os.close(fd)
+        shim = bool(launch.script and launch.skip) and not launch.namespaces
         code = keeper.keep(
-            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard
+            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard, shim
         )
         if not launch.namespaces:
             keeper.kill_all_below()
@@ -208,7 +210,7 @@ class _Supervisor:
             return None
         from cwl_userspace.guard import Guard
 
-        return Guard(self._launch.guarded)
+        return Guard(self._launch.guarded, self._launch.locator)
 
     def _shim_descriptors(self) -> tuple[int, list[int]]:
         """The read end of the status pipe, and what the shim inherits."""
