@@ -76,13 +76,18 @@ def host_platform() -> dict[str, str]:
 
 
 def choose(names: Sequence[str]) -> list[Recipe]:
-    """The recipes of these names, written as Docker lets one write them; of all without any."""
+    """The recipes of these names, written as Docker lets one write them.
+
+    Without names all but those that are only built on demand.
+    """
     known = {spelling: one for one in RECIPES for spelling in _spellings(one.name)}
     for name in names:
         if name not in known:
             all_names = ", ".join(one.name for one in RECIPES)
             raise Problem(f"unknown image '{name}'", f"known are: {all_names}")
-    return [one for one in RECIPES if not names or one in [known[name] for name in names]]
+    if not names:
+        return [one for one in RECIPES if not one.on_demand]
+    return [one for one in RECIPES if one in [known[name] for name in names]]
 
 
 def _spellings(name: str) -> list[str]:
@@ -113,7 +118,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="conformance.images", description=__doc__)
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="the OCI layout")
     parser.add_argument("--force", action="store_true", help="build again what is already there")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all but the benchmarks'")
     return parser.parse_args(argv)
 
 

@@ -26,6 +26,8 @@ class Recipe:
     cmd: tuple[str, ...]
     entrypoint: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=lambda: {"PATH": _SYSTEM_PATH})
+    # Built only when it is named.
+    on_demand: bool = False
 
     def config(self) -> dict[str, Any]:
         config: dict[str, Any] = {
@@ -76,5 +78,11 @@ RECIPES = (
         cmd=("bash",),
         # Debian keeps khmer's scripts out of /usr/bin.
         env={"PATH": f"{_SYSTEM_PATH}:/usr/lib/khmer/bin"},
+    ),
+    Recipe(
+        "docker.io/cwluserspace/bench:1",
+        layers=(_debian("python3-numpy", "gcc", "libc6-dev", "samtools", "perl-base"),),
+        cmd=("bash",),
+        on_demand=True,
     ),
 )

@@ -75,6 +75,7 @@ def no_network() -> None:
 
 OPERATIONS: dict[str, Callable[..., None]] = {
     "user_namespace": nsidentity.user_namespace,
+    "namespaces": sys_.unshare,
     "mapped_user_namespace": nsidentity.mapped_user_namespace,
     "identity": nsidentity.identity,
     "mount_namespace": nsroot.mount_namespace,
@@ -96,6 +97,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "drop_capabilities": nsidentity.drop_capabilities,
     "hostname": nsidentity.set_hostname,
     "loopback": sys_.loopback_up,
+    "end_with_parent": sys_.set_pdeathsig,
     "no_new_privileges": sys_.set_no_new_privs,
     "filter": nsidentity.install_filter,
     "restrict_writes": restrict_writes,

@@ -41,7 +41,8 @@ def devices(old: str, shm_size: int, console: str) -> None:
     """A minimal /dev: the devices that every program expects, no disk, terminals of its own."""
     inroot.make_real_directory("/dev")
     flags = sys_.MS_NOSUID | sys_.MS_NOEXEC
-    sys_.mount("tmpfs", "/dev", "tmpfs", flags, "mode=0755,size=1m")
+    # Each device is a mount of its own, so nothing that is made there is one.
+    sys_.mount("tmpfs", "/dev", "tmpfs", flags | sys_.MS_NODEV, "mode=0755,size=1m")
     for name in _DEVICES:
         inroot.touch(f"/dev/{name}")
         sys_.mount(f"/{old}/dev/{name}", f"/dev/{name}", None, sys_.MS_BIND)

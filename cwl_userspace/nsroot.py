@@ -18,6 +18,23 @@ _QUIET = sys_.MS_NOSUID | sys_.MS_NODEV
 def mount_namespace(flags: int) -> None:
     """Enter the other namespaces; mounts of the host still arrive, none of ours goes out."""
     sys_.unshare(flags | sys_.CLONE_NEWNS)
+    try:
+        sys_.mount(None, "/", None, sys_.MS_REC | sys_.MS_SLAVE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _make_root_a_mount()
+
+
+def _make_root_a_mount() -> None:
+    """In a chroot the root is no mount, which pivot_root(2) wants it to be.
+
+    What is mounted over a root is reached by ``/..`` only. That none of this is seen outside is
+    for a probe to find out beforehand: the propagation of a mount can be changed at its root alone.
+    """
+    sys_.mount("/", "/", None, sys_.MS_BIND | sys_.MS_REC)
+    os.chroot("/..")
+    os.chdir("/")
     sys_.mount(None, "/", None, sys_.MS_REC | sys_.MS_SLAVE)
 
 

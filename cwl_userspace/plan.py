@@ -129,6 +129,7 @@ def _files(
     hostname: str,
     own_tree: bool,
 ) -> list[tuple[str, str]]:
+    """What is seen in place of the tree's own."""
     files = []
     wanted = with_identity(accounts, identity)
     if wanted.passwd != accounts.passwd:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 from cwl_userspace.errors import UserspaceError
 
@@ -21,6 +22,7 @@ def register(state: str, identifier: str, facts: dict[str, Any]) -> None:
         "host": os.uname().nodename,
         "pid": os.getpid(),
         "start": start_time(os.getpid()),
+        "time": time.time(),
     }
     path = _path(state, identifier)
     try:
@@ -39,8 +41,12 @@ def unregister(state: str, identifier: str) -> None:
         pass
 
 
-def running(state: str) -> Iterator[dict[str, Any]]:
-    """Every container of this user on this host; records of supervisors that died are removed."""
+def running(state: str, elsewhere: bool = False) -> Iterator[dict[str, Any]]:
+    """Every container of this user on this host; records of supervisors that died are removed.
+
+    With ``elsewhere`` also what runs on other hosts, or ran there and was cut off: nobody here
+    can tell.
+    """
     top = os.path.join(state, "runs")
     try:
         names = sorted(os.listdir(top))
@@ -56,7 +62,7 @@ def running(state: str) -> Iterator[dict[str, Any]]:
             continue
         if here and not alive:
             unregister(state, record["id"])
-        elif here:
+        elif here or elsewhere:
             yield record
 
 
@@ -68,6 +74,11 @@ def find(state: str, text: str) -> dict[str, Any]:
     error = UserspaceError(f"no running container {text!r}", "it may have ended already")
     error.exit_code = 1
     raise error
+
+
+def using(state: str, container: str) -> list[dict[str, Any]]:
+    """The runs in a container of this id that ``create`` made, on whatever host."""
+    return [record for record in running(state, True) if record.get("container") == container]
 
 
 def start_time(pid: int) -> str:

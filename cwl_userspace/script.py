@@ -26,6 +26,8 @@ _HEADER = struct.Struct("<QQQQQQQQQ")
 _TERMINAL, _HIDDEN = 1, 2
 # The descriptors that a shim always inherits: to tell of the end on, and its block.
 REPORT, BLOCK = 3, 4
+# The locator's socket, which follows where a program is traced (see engines.locator).
+LOCATOR = 5
 # The longest argument (MAX_ARG_STRLEN with the smallest pages), and what all of them and their
 # pointers may take: a quarter of the stack's limit, and never more than this (fs/exec.c).
 _LONGEST = 0x20000

@@ -116,6 +116,36 @@ class Limits:
         return bool(self.memory or self.cpus or self.cpuset or self.seconds)
 
 
+class Gpus:
+    """GPUs that are asked for: ``count`` of them (-1 for all), or those that ``devices`` names.
+
+    ``devices`` are numbers or UUIDs. ``capabilities`` are the parts of the driver that are
+    wanted; () leaves them to the image (NVIDIA_DRIVER_CAPABILITIES).
+    """
+
+    __slots__ = ("capabilities", "count", "devices")
+
+    def __init__(
+        self, count: int = 0, devices: Sequence[str] = (), capabilities: Sequence[str] = ()
+    ) -> None:
+        self.count = count
+        self.devices = tuple(devices)
+        self.capabilities = tuple(capabilities)
+
+    def __repr__(self) -> str:
+        return f"Gpus({self.count}, {self.devices!r}, {self.capabilities!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Gpus) and repr(self) == repr(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def any(self) -> bool:
+        """True if one is asked for."""
+        return bool(self.count or self.devices)
+
+
 class RunRequest:
     """What the words of ``run`` ask for, not yet joined with what the image says.
 
@@ -129,6 +159,7 @@ class RunRequest:
         "devices",
         "entrypoint",
         "environment",
+        "gpus",
         "hostname",
         "limits",
         "mounts",
@@ -156,6 +187,7 @@ class RunRequest:
         shm_size: int = 64 << 20,
         limits: Limits | None = None,
         devices: Sequence[Device] = (),
+        gpus: Gpus | None = None,
         tty: bool = False,
         root_size: int = 0,
     ) -> None:
@@ -172,8 +204,13 @@ class RunRequest:
         self.shm_size = shm_size
         self.limits = limits or Limits()
         self.devices = tuple(devices)
+        self.gpus = gpus or Gpus()
         self.tty = tty
         self.root_size = root_size
+
+    def but(self, **changes: Any) -> RunRequest:
+        """The same request with other values for some of its parts."""
+        return RunRequest(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
 
 class Identity:

@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 from cwl_userspace.oci import Platform
 
 Word = str | bytes | Path
-ENGINES = tuple(os.environ.get("E", "userns,proot").split(","))
+# The engine chroot is for real root alone.
+_ENGINES = "userns,proot,chroot" if os.geteuid() == 0 else "userns,proot"
+ENGINES = tuple(os.environ.get("E", _ENGINES).split(","))
 PATIENCE = 45.0
 PASSWD = "root:x:0:0:root:/root:/bin/sh\ntool:x:1234:2345:a tool:/home/tool:/bin/sh\n"
 GROUP = "root:x:0:\ntoolgroup:x:2345:\nother:x:777:\n"

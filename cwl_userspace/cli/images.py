@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.table import table
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import ImageNotFound, UsageError
 from cwl_userspace.reference import ImageReference
@@ -20,6 +21,13 @@ OPTIONS = (
     Option("--format", VALUE, "json: one object a line", "json"),
     Option("--help", FLAG, "show this text"),
 )
+_TITLES = {
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "ID": "IMAGE ID",
+    "CreatedAt": "FETCHED",
+    "Size": "SIZE",
+}
 _NONE = "<none>"
 
 
@@ -38,7 +46,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     elif words.value("format") == "json":
         print("".join(f"{json.dumps(row)}\n" for row in rows), end="")
     else:
-        _table(rows)
+        print(table(_TITLES, rows), end="")
     return 0
 
 
@@ -85,16 +93,3 @@ def _human(size: float) -> str:
             return f"{size:.3g}{unit}"
         size /= 1000
     return f"{size:.3g}TB"
-
-
-def _table(rows: list[dict[str, str]]) -> None:
-    titles = {
-        "Repository": "REPOSITORY",
-        "Tag": "TAG",
-        "ID": "IMAGE ID",
-        "CreatedAt": "FETCHED",
-        "Size": "SIZE",
-    }
-    widths = {key: max(len(r[key]) for r in [*rows, titles]) for key in titles}
-    for row in [titles, *rows]:
-        print("   ".join(row[key].ljust(widths[key]) for key in titles).rstrip())

@@ -1,46 +1,53 @@
-"""``inspect``: what is known of images, in the shape of Docker's JSON."""
+"""``inspect``: what is known of images and containers, in the shape of Docker's JSON."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
+from cwl_userspace import containers, runs
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
-from cwl_userspace.errors import ImageNotFound, UsageError, UserspaceError
+from cwl_userspace.containers import Container
+from cwl_userspace.errors import ContainerNotFound, ImageNotFound, UsageError, UserspaceError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
+from cwl_userspace.store.records import Record
 
 OPTIONS = (
     Option("-f --format", VALUE, "{{json .}}, {{json .Config}}, {{.Id}} and the like", "TEMPLATE"),
     Option("-p --path", FLAG, "print the path of the flattened tree instead"),
-    Option("--type", VALUE, "accepted: image", "image"),
+    Option("--type", VALUE, "only one kind; else a container wins", "image|container"),
     Option("--help", FLAG, "show this text"),
 )
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
-    """Print a JSON array with an object for each image; 1 and ``[]`` if one is not there."""
+    """Print a JSON array with an object for each thing; 1 and ``[]`` if one is not there."""
     words = parse("inspect", OPTIONS, argv)
     if words.flag("help"):
-        return show("inspect", "[OPTIONS] IMAGE...", OPTIONS)
+        return show("inspect", "[OPTIONS] IMAGE|CONTAINER...", OPTIONS)
     if not words.arguments:
         raise UsageError("inspect needs an image", "see cwl-userspace images")
+    kind = words.value("type")
+    if kind not in ("", "image", "container"):
+        raise UsageError(f"--type is {kind!r}", "expected image or container")
     context.store.check()
     try:
-        found = [records.find(context.store, name) for name in words.arguments]
-    except ImageNotFound as error:
+        found = [_find(context, name, kind) for name in words.arguments]
+    except (ImageNotFound, ContainerNotFound) as error:
         if not words.value("format") and not words.flag("path"):
             print("[]", flush=True)
         error.exit_code = 1
         raise
     if words.flag("path"):
-        for record in found:
-            print(context.store.tree(record.chain))
+        for thing in found:
+            print(_tree(context, thing))
         return 0
-    described = [_describe(context, record) for record in found]
+    described = [_describe(context, thing) for thing in found]
     if words.value("format"):
         for entry in described:
             print(_render(words.value("format"), entry))
@@ -49,7 +56,55 @@ def command(context: Context, argv: Sequence[str]) -> int:
     return 0
 
 
-def _describe(context: Context, record: records.Record) -> dict[str, Any]:
+def _find(context: Context, name: str, kind: str) -> Record | Container:
+    if kind != "image":
+        try:
+            return containers.find(context.store, name)
+        except ContainerNotFound:
+            if kind:
+                raise
+    return records.find(context.store, name)
+
+
+def _tree(context: Context, thing: Record | Container) -> str:
+    if isinstance(thing, Container):
+        return thing.rootfs(context.store)
+    return context.store.tree(thing.chain)
+
+
+def _describe(context: Context, thing: Record | Container) -> dict[str, Any]:
+    driver = {"Name": "cwl-userspace", "Data": {"RootDir": _tree(context, thing)}}
+    if isinstance(thing, Container):
+        return {**_container(context, thing), "GraphDriver": driver}
+    return {**_image(context, thing), "GraphDriver": driver}
+
+
+def _container(context: Context, container: Container) -> dict[str, Any]:
+    running = [r["pid"] for r in runs.using(context.settings.state, container.id)]
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(container.created))
+    return {
+        "Id": container.id,
+        "Name": f"/{container.name}",
+        "Image": container.image,
+        "Created": created,
+        "State": {
+            "Status": "running" if running else "created",
+            "Running": bool(running),
+            "Pid": running[0] if running else 0,
+        },
+        "Config": {
+            **container.document,
+            "Hostname": container.hostname,
+            "Image": container.image_name,
+        },
+        "Mounts": [
+            {"Type": "bind", "Source": m.source, "Destination": m.target, "RW": not m.read_only}
+            for m in container.mounts
+        ],
+    }
+
+
+def _image(context: Context, record: Record) -> dict[str, Any]:
     tags, digests = [], []
     for name, identifier in records.names(context.store):
         if identifier == str(record.id):
@@ -74,10 +129,6 @@ def _describe(context: Context, record: records.Record) -> dict[str, Any]:
             "Type": "layers",
             "Layers": (document.get("rootfs") or {}).get("diff_ids", []),
         },
-        "GraphDriver": {
-            "Name": "cwl-userspace",
-            "Data": {"RootDir": context.store.tree(record.chain)},
-        },
     }
 
 
@@ -101,7 +152,7 @@ def _action(action: str, entry: dict[str, Any], template: str) -> str:
     value: Any = entry
     for key in filter(None, path.split(".")):
         if not isinstance(value, dict) or key not in value:
-            raise UserspaceError(f"no field {path!r} in an image", f"fields: {', '.join(entry)}")
+            raise UserspaceError(f"no field {path!r} here", f"fields: {', '.join(entry)}")
         value = value[key]
     return json.dumps(value) if as_json or not isinstance(value, str) else value
 

@@ -82,7 +82,7 @@ def volume(text: str) -> Mount:
 def mount(text: str) -> Mount:
     """``type=bind,source=S,target=T[,readonly]``, a line of CSV; the source must exist."""
     values: dict[str, str] = {}
-    for field in _fields(text):
+    for field in fields(text):
         key, equals, value = field.partition("=")
         key = key.strip().lower()
         if key not in _MOUNT_KEYS:
@@ -104,7 +104,8 @@ def mount(text: str) -> Mount:
     return Mount(real, target, read_only)
 
 
-def _fields(text: str) -> list[str]:
+def fields(text: str) -> list[str]:
+    """The fields of a line of CSV (RFC 4180)."""
     if '"' not in text:
         return text.split(",")
     import csv

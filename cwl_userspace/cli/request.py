@@ -8,7 +8,7 @@ import stat
 from cwl_userspace.cli.mounts import mount, volume
 from cwl_userspace.errors import UsageError
 from cwl_userspace.settings import size_in_bytes
-from cwl_userspace.spec import Device, Limits, RunRequest
+from cwl_userspace.spec import Device, Gpus, Limits, RunRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def request_of(words: Words, environ: Mapping[str, str]) -> RunRequest:
         shm_size=_size(words.value("shm-size", "64m"), "--shm-size"),
         limits=_limits(words),
         devices=[_device(text) for text in words.list("device")],
+        gpus=_gpus(words.value("gpus")),
         tty=words.flag("tty"),
         root_size=_root_size(words),
     )
@@ -134,6 +135,14 @@ def _processors(text: str) -> list[int]:
             raise UsageError(f"--cpuset-cpus is {text!r}", "expected a list such as 0-2,7")
         found.update(range(int(first), int(last or first) + 1))
     return sorted(found)
+
+
+def _gpus(text: str) -> Gpus:
+    if not text:
+        return Gpus()
+    from cwl_userspace.cli.gpus import gpus
+
+    return gpus(text)
 
 
 def _device(text: str) -> Device:

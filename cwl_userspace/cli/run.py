@@ -11,17 +11,20 @@ from cwl_userspace.cli.words import Words, parse
 from cwl_userspace.errors import EngineError, PromiseUnmet, UsageError
 from cwl_userspace.settings import ON_UNMET
 from cwl_userspace.stdin import open_closed_streams
+from cwl_userspace.store.store import any_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from cwl_userspace.cli.context import Context
+    from cwl_userspace.containers import Container
     from cwl_userspace.engines.base import Engine
     from cwl_userspace.spec import ContainerSpec, ImageConfig, RunRequest
 
 # Accepted so that callers need not change, and said in the log once they would matter.
-_NOT_YET = ("gpus", "cpu-shares", "publish")
+_NOT_YET = ("publish",)
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -30,27 +33,65 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if words.flag("help"):
         from cwl_userspace.cli.help import show
 
-        return show("run", "[OPTIONS] IMAGE [COMMAND [ARG...]]", OPTIONS)
+        return show("run", "[OPTIONS] IMAGE|CONTAINER [COMMAND [ARG...]]", OPTIONS)
     if not words.arguments:
         raise UsageError("run needs an image", "for example: cwl-userspace run debian ls")
     open_closed_streams()
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = request_of(words, context.environ)
     _check_cidfile(words)
+    _check_terminal(words)
+    container = _container(context, words)
+    if container is not None:
+        from cwl_userspace.containers import with_container
+
+        request = with_container(request, container)
+        rootfs = container.rootfs(context.store)
+        spec = _spec(request, container.config, rootfs, context, own_tree=True)
+        return _run(context, words, spec, container.image, container)
     record = find_or_fetch(context, words.arguments[0], words.value("platform"))
     spec = _spec(request, record.config, context.store.tree(record.chain), context)
     return _run(context, words, spec, str(record.id))
 
 
-def _spec(request: RunRequest, config: ImageConfig, rootfs: str, context: Context) -> ContainerSpec:
+def _container(context: Context, words: Words) -> Container | None:
+    """The container of the name, which wins over an image of that name; None if there is none.
+
+    A workflow engine names images: no tool is to run in, and write to, what a user made by hand.
+    """
+    if context.called_by_engine or _is_cwltool(words) or not any_container(context.store):
+        return None
+    from cwl_userspace import containers
+    from cwl_userspace.errors import ContainerNotFound
+
+    try:
+        return containers.find(context.store, words.arguments[0])
+    except ContainerNotFound:
+        return None
+
+
+def _spec(
+    request: RunRequest, config: ImageConfig, rootfs: str, context: Context, own_tree: bool = False
+) -> ContainerSpec:
     from cwl_userspace import hostfacts
     from cwl_userspace.plan import plan
 
+    if request.gpus.any:
+        from cwl_userspace import gpufacts
+        from cwl_userspace.gpus import with_gpus
+
+        request = with_gpus(request, config, gpufacts.driver(context.environ))
     host = hostfacts.host(context.environ, request.network_off)
-    return plan(request, config, rootfs, hostfacts.accounts(rootfs), host)
+    return plan(request, config, rootfs, hostfacts.accounts(rootfs), host, own_tree)
 
 
-def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int:
+def _run(
+    context: Context,
+    words: Words,
+    spec: ContainerSpec,
+    image: str,
+    container: Container | None = None,
+) -> int:
     from cwl_userspace import process, runs
     from cwl_userspace.engines import probe
     from cwl_userspace.engines.choose import choose
@@ -70,17 +111,35 @@ def _run(context: Context, words: Words, spec: ContainerSpec, image: str) -> int
         os.write(1, os.fsencode(command_line(launch, private)) + b"\n")
         return 0
     _write_cidfile(words, identifier)
-    facts = {"name": words.value("name"), "image": image, "engine": engine.name}
+    facts: dict[str, Any] = {"name": words.value("name"), "image": image, "engine": engine.name}
+    facts["limits"] = launch.limits
+    if container is not None:
+        facts = {**facts, "name": facts["name"] or container.name, "container": container.id}
     runs.register(context.settings.state, identifier, facts)
+    usage = process.Usage()
     try:
-        return process.run(launch, _die_with_parent(context, words))
+        if container is not None:
+            _still_there(context, container)
+        return process.run(
+            launch, _die_with_parent(context, words), say=context.log.say, usage=usage
+        )
     except EngineError:
         # What a probe found may have changed since: the next run looks again.
         probe.forget(context.settings.cache, engine.name)
         raise
     finally:
         runs.unregister(context.settings.state, identifier)
+        if usage.seconds:
+            context.log.note(f"container {identifier[:12]} took {usage}")
         remove_private_directory(private)
+
+
+def _still_there(context: Context, container: Container) -> None:
+    """Raise ContainerNotFound if it was removed before it was known that we are to run in it."""
+    from cwl_userspace import containers
+
+    if containers.find(context.store, container.name).id != container.id:
+        raise UsageError(f"the container {container.name!r} was replaced", "run that one again")
 
 
 def _settle_unmet(context: Context, words: Words, spec: ContainerSpec, engine: Engine) -> None:
@@ -113,6 +172,11 @@ def _is_cwltool(words: Words) -> bool:
     given = words.list("env")
     home = f"HOME={words.value('workdir')}"
     return "TMPDIR=/tmp" in given and home in given and not words.flag("tty")
+
+
+def _check_terminal(words: Words) -> None:
+    if words.flag("tty") and words.flag("interactive") and not os.isatty(0):
+        raise UsageError("-t with -i, but standard input is no terminal", "leave out -t")
 
 
 def _check_cidfile(words: Words) -> None:

@@ -99,11 +99,20 @@ class Bound:
         self.bind(path, SHIM, read_only=True)
 
     def temporary_places(self) -> None:
-        """/tmp and /var/tmp can be written by everybody, whatever the image has there."""
+        """/tmp and /var/tmp can be written by everybody, whatever the image has there.
+
+        They are the tree's where what is written to the tree stays.
+        """
         mounted = {mount.target for mount in self._spec.mounts}
+        stays = self._spec.own_tree and not self._spec.read_only
         for path in ("/tmp", "/var/tmp"):
-            if path not in mounted:
-                self.private_directory(self.view.resolve(path), 0o1777)
+            if path in mounted:
+                continue
+            place = self.view.resolve(path)
+            if stays:
+                self.prepare("share_directory", self._spec.rootfs + place)
+            else:
+                self.private_directory(place, 0o1777)
 
     def mounts(self) -> None:
         """What was asked for; raise UsageError where there is no room for it."""
@@ -185,7 +194,9 @@ class Bound:
     def guarded(self) -> list[str]:
         """Places of the host whose modes, owners and times must stay as they are."""
         read_only = [mount.source for mount in self._spec.mounts if mount.read_only]
-        return read_only if self.whole else [self._spec.rootfs, *read_only]
+        stored = [] if self.whole else [self._spec.rootfs]
+        own = [self.root, f"{self._private}/files"] if self._spec.read_only else []
+        return [*stored, *own, *read_only]
 
     def _check_room(self, target: str, place: str) -> None:
         """A mount point that is missing must not be made in a source that is read-only."""

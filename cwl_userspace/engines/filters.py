@@ -27,12 +27,13 @@ def kept(cache: str) -> Mapping[str, str]:
 
 
 def _assemble() -> dict[str, str]:
+    from cwl_userspace.kernel import rootfilter
     from cwl_userspace.kernel.containerfilter import container
     from cwl_userspace.kernel.seccomp import no_network
 
     machine = os.uname().machine
     return {
-        "container": container(machine, emulate_root=False).hex(),
-        "root": container(machine, emulate_root=True).hex(),
+        "container": container(machine).hex(),
+        "root": container(machine, rootfilter.rules()).hex(),
         "no_network": no_network(machine).hex(),
     }

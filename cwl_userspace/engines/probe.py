@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LIMIT = 1 << 16
+_FLAGS = sys_.CLONE_NEWPID | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS | sys_.CLONE_NEWNET
 UNKNOWN_MACHINE = "only x86_64 and aarch64 are known, and this machine is another"
 
 
@@ -100,23 +101,87 @@ def in_child(probe: Callable[[], Any]) -> Any:
 
 def namespaces(place: str) -> dict[str, Any]:
     """What the engine ``userns`` can do here; ``place`` is on the store's file system."""
+
+    def enter() -> str:
+        try:
+            nsidentity.user_namespace(os.geteuid(), os.getegid(), _FLAGS)
+        except OSError as error:
+            return f"user namespaces are not allowed here: {error.strerror}{why_not()}"
+        return ""
+
+    return {**_examined(place, enter), "ids": _ids()}
+
+
+def root_namespaces(place: str) -> dict[str, Any]:
+    """What the engine ``chroot`` can do here; ``place`` is on the store's file system."""
+
+    def enter() -> str:
+        if os.geteuid() != 0:
+            return f"only root can use it, and this is user {os.geteuid()}"
+        try:
+            if _mounts_are_seen():
+                return (
+                    "what is mounted in this chroot is seen outside of it:"
+                    " bind mount the chroot upon itself and make that mount private"
+                )
+            sys_.unshare(_FLAGS)
+        except OSError as error:
+            return f"this root may not make name spaces: {error.strerror}"
+        return ""
+
+    return _examined(place, enter)
+
+
+def _mounts_are_seen() -> bool:
+    """Whether a mount of ours would be one of the host's too.
+
+    Where the root is a mount it can be cut off from the host. In a chroot it may not be one, and
+    then only an attempt tells: a file system in memory is mounted for a moment, on a directory
+    that was made for it.
+    """
+    place = f"/.cwl-userspace-probe-{os.getpid()}"
+    told_in, told_out = os.pipe()
+    go_in, go_out = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(go_out)
+            sys_.unshare(sys_.CLONE_NEWNS)
+            try:
+                sys_.mount(None, "/", None, sys_.MS_REC | sys_.MS_SLAVE)
+            except OSError:
+                os.mkdir(place, 0o700)
+                sys_.mount("tmpfs", place, "tmpfs", 0, "size=4k")
+                os.write(told_out, b"1")
+                os.read(go_in, 1)
+                sys_.umount(place, sys_.MNT_DETACH)
+        finally:
+            os._exit(0)
+    os.close(told_out)
+    os.close(go_in)
+    mounted = os.read(told_in, 1)
+    seen = bool(mounted) and os.stat(place).st_dev != os.stat("/").st_dev
+    os.close(go_out)
+    os.close(told_in)
+    os.waitpid(child, 0)
+    if mounted:
+        os.rmdir(place)
+    return seen
+
+
+def _examined(place: str, enter: Callable[[], str]) -> dict[str, Any]:
+    """What can be mounted after ``enter``, which says why it cannot be done if so."""
     nothing = {"overlay": False, "fresh_proc": False, "memory": False, "overlay_reason": ""}
     if not sys_.known_machine():
         return {**nothing, "reason": UNKNOWN_MACHINE}
-    found = in_child(lambda: _namespaces(place))
-    if not found:
-        return {**nothing, "reason": "the probe died"}
-    return {**nothing, **found, "ids": _ids()}
 
+    def inside() -> dict[str, Any]:
+        reason = enter()
+        if reason:
+            return {"reason": reason}
+        return in_child(lambda: _mounts(place)) or {"reason": "the probe of mounts died"}
 
-def _namespaces(place: str) -> dict[str, Any]:
-    """Runs in a child, which becomes another user in other name spaces."""
-    flags = sys_.CLONE_NEWPID | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS | sys_.CLONE_NEWNET
-    try:
-        nsidentity.user_namespace(os.geteuid(), os.getegid(), flags)
-    except OSError as error:
-        return {"reason": f"user namespaces are not allowed here: {error.strerror}{why_not()}"}
-    return in_child(lambda: _mounts(place)) or {"reason": "the probe of mounts died"}
+    return {**nothing, **(in_child(inside) or {"reason": "the probe died"})}
 
 
 def _mounts(place: str) -> dict[str, Any]:
@@ -126,7 +191,7 @@ def _mounts(place: str) -> dict[str, Any]:
         sys_.mount("tmpfs", place, "tmpfs", 0, "mode=0755,size=1m")
         sys_.umount(place, sys_.MNT_DETACH)
     except OSError as error:
-        return {"reason": f"nothing can be mounted in a user namespace here: {error.strerror}"}
+        return {"reason": f"nothing can be mounted in name spaces here: {error.strerror}"}
     facts: dict[str, Any] = {"reason": "", "overlay": True, "fresh_proc": True, "memory": True}
     try:
         sys_.mount("proc", "/proc", "proc", sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC)

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import errno
 
-from cwl_userspace.kernel import rootfilter
 from cwl_userspace.kernel.seccomp import Rule, program, refuse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET, as in Docker's profile.
 _NAMESPACES = 0x7E020000
@@ -36,16 +39,16 @@ _REFUSED = (
 )
 
 
-def container(machine: str, emulate_root: bool) -> bytes:
-    """The filter for *machine* and its 32-bit kin; with *emulate_root* that of `rootfilter` too.
+def container(machine: str, first: Sequence[Rule] = ()) -> bytes:
+    """The filter for *machine* and its 32-bit kin, its rules after those of *first*.
 
     clone3 hides its flags behind a pointer: it is said to be missing, and libraries use clone.
     Calls newer than Linux 6.17 are missing as well, since nobody has thought about them yet.
     """
     denied, missing = refuse(errno.EPERM), refuse(errno.ENOSYS)
-    rules = rootfilter.rules() if emulate_root else []
-    rules += [Rule(call, denied) for call in _REFUSED]
-    rules += [
+    rules = [
+        *first,
+        *(Rule(call, denied) for call in _REFUSED),
         Rule("clone3", missing),
         Rule("clone", denied, 0, "any bit", (_NAMESPACES,)),
         Rule("unshare", denied, 0, "any bit", (_NAMESPACES | _NEW_TIME,)),

@@ -8,6 +8,8 @@ Layout (format 1), below the directory that the settings name::
     blobs/sha256/HEX           configurations and manifests, as they were fetched
     trees/CHAIN/rootfs         the flattened tree; CHAIN is the ChainID of config.md
     trees/CHAIN/tree.json      what was built, beside the tree and never inside it
+    containers/NAME/rootfs     a container's own tree, which its runs write; kept from other users
+    containers/NAME/container.json   its id, image and configuration: see containers.py
     tmp/HOST-NS-PID-RANDOM     private directories of processes that build something
     locks/                     advice only: they save double work, nothing depends on them
 
@@ -117,6 +119,11 @@ class Store:
             f"cannot {doing} in {self.path}: {error.strerror}{where}",
             "set CWL_USERSPACE_HOME to a directory that you can write",
         )
+
+
+def any_container(store: Store) -> bool:
+    """True if there may be a container: the place for them is made with the first."""
+    return os.path.isdir(os.path.join(store.path, "containers"))
 
 
 def private_name() -> str:

@@ -1,0 +1,182 @@
+"""What the engines ``userns`` and ``chroot`` have in common: a root in name spaces of its own.
+
+The root is an overlay over the stored tree whose writes go to memory or to a private directory;
+where the kernel has no overlay for this user it is put together from read-only binds.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cwl_userspace.engines.base import EMULATED_ROOT, PRIVATE_PIDS, PROMISES, Launch
+from cwl_userspace.engines.view import View
+from cwl_userspace.kernel import syscalls as sys_
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from cwl_userspace.settings import Settings
+    from cwl_userspace.spec import ContainerSpec
+
+_OUTER = sys_.CLONE_NEWPID | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS
+_WRITABLE = ("/tmp", "/var/tmp")
+
+
+def nearest_directory(path: str) -> str:
+    """A place on a path's file system that is there: before the first pull there is no store."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def edition() -> str:
+    """Another one whenever the modules that make the filters are others.
+
+    Filters are kept with a probe's answer, since to assemble them takes longer than to read them.
+    """
+    above = os.path.dirname(sys_.__file__)
+    names = ("containerfilter", "rootfilter", "seccomp", "numbers")
+    found = [os.stat(f"{above}/{name}.py") for name in names]
+    return " ".join((above, *(f"{one.st_size}.{one.st_mtime_ns}" for one in found)))
+
+
+class Namespaced:
+    """An engine of name spaces. What its probe found is given to it, so that a launch is pure."""
+
+    name = ""
+
+    def __init__(self, facts: Mapping[str, Any], settings: Settings) -> None:
+        self._facts = facts
+        self._upper = settings.root_upper
+        self._size = settings.root_size
+
+    def unavailable(self) -> str | None:
+        """Why this engine cannot be used here; None if it can."""
+        return self._facts["reason"] or None
+
+    def promises(self) -> Mapping[str, str]:
+        """Everything, but for what needs a fresh /proc or an overlay where there is none."""
+        kept = dict.fromkeys(PROMISES, "")
+        if not self._facts["fresh_proc"]:
+            kept[PRIVATE_PIDS] = "the kernel allows no fresh /proc here, so the host's is shown"
+        if not self._facts["overlay"]:
+            kept[EMULATED_ROOT] = "no overlay here, so the image's own files cannot be changed"
+        return kept
+
+    def notes(self) -> list[str]:
+        """What is done in the second best way here."""
+        if self._facts["overlay"]:
+            return []
+        reason = self._facts["overlay_reason"] or "the kernel has none for users"
+        return [f"no overlay here ({reason}): the root is of read-only binds"]
+
+    def copies(self, spec: ContainerSpec) -> bool:
+        """True if what is written goes to the run's private directory."""
+        return bool(self._disk(spec, "/"))
+
+    def launch(self, spec: ContainerSpec, private: str) -> Launch:
+        """The operations that make this container; ``private`` lends a random name, or room."""
+        old = f"proc/.old-{os.path.basename(private)}"
+        disk = self._disk(spec, private)
+        file_word = "bound_file" if spec.own_tree else "private_file"
+        placeholders = [path for path, _ in spec.files] if spec.own_tree else []
+        flags = _OUTER | (sys_.CLONE_NEWNET if spec.network_off else 0)
+        return Launch(
+            engine=self.name,
+            argv=spec.argv,
+            environment=spec.environment,
+            working_dir=spec.working_dir,
+            namespaces=True,
+            prepare=[["make_directory", disk, 0o700]] if disk else [],
+            private=disk,
+            before=[self._namespaces(spec, flags)],
+            inside=[
+                ["mount_namespace", 0],
+                self._root(spec, disk),
+                ["pivot", old],
+                ["devices", old, spec.shm_size, ""],
+                *_places(spec, writable=spec.own_tree or self._facts["overlay"]),
+                *(["bind", f"/{old}{m.source}", m.target, m.read_only] for m in spec.mounts),
+                *(["device", f"/{old}{d.source}", d.target] for d in spec.devices),
+                *([file_word, path, text] for path, text in spec.files),
+                ["directory", spec.working_dir, 0o755],
+                ["process_files", old, self._facts["fresh_proc"]],
+                *([["read_only_root"]] if spec.read_only else []),
+                ["hostname", spec.hostname],
+                *([["loopback"]] if spec.network_off else []),
+                ["drop_capabilities", self._dropped()],
+                ["no_new_privileges"],
+            ],
+            last=self._last(spec),
+            after=[["remove_placeholder", path] for path in placeholders],
+            terminal=spec.tty,
+            limits=spec.limits.to_json(),
+        )
+
+    def _namespaces(self, spec: ContainerSpec, flags: int) -> list[Any]:
+        """The operation that enters all name spaces but that of mounts."""
+        raise NotImplementedError
+
+    def _last(self, spec: ContainerSpec) -> list[list[Any]]:
+        """What the program's process does at the end: who it is, and what it may ask for."""
+        raise NotImplementedError
+
+    def _dropped(self) -> list[int]:
+        """Capabilities that are dropped besides those that Docker drops."""
+        return []
+
+    def _root(self, spec: ContainerSpec, disk: str) -> list[Any]:
+        stage = os.path.dirname(spec.rootfs)
+        if spec.own_tree:
+            return ["own_tree", spec.rootfs, stage]
+        size = 0 if disk else spec.root_size or self._size
+        if self._facts["overlay"]:
+            return ["overlay", spec.rootfs, stage, disk, size]
+        return ["assemble", spec.rootfs, stage, _view(spec), size]
+
+    def _disk(self, spec: ContainerSpec, private: str) -> str:
+        """The directory for what is written to the root: as set, else where memory is too small.
+
+        Empty where it goes to memory, or to the tree itself. On disk nobody counts, so a size
+        that was asked for is not kept there.
+        """
+        if spec.own_tree or not self._facts["overlay"]:
+            return ""
+        if os.path.isabs(self._upper):
+            return os.path.join(self._upper, os.path.basename(private))
+        if self._upper != "auto":
+            return private if self._upper == "disk" else ""
+        size = spec.root_size or self._size
+        fits = self._facts["memory"] and size <= _half_of_memory(size)
+        return "" if fits else private
+
+
+def _half_of_memory(size: int) -> int:
+    """What a file system in memory may hold by itself (tmpfs(5)); asked for only with a size."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if size else 0
+
+
+def _places(spec: ContainerSpec, writable: bool) -> list[list[Any]]:
+    """/tmp and its kin exist and can be written, in memory where the root cannot."""
+    mounted = {mount.target for mount in spec.mounts}
+    places = [path for path in _WRITABLE if path not in mounted]
+    if spec.read_only or not writable:
+        return [["private_directory", path] for path in places]
+    return [["shared_directory", path] for path in places]
+
+
+def _view(spec: ContainerSpec) -> dict[str, Any]:
+    """What to assemble: room for every mount point, file and directory that is to be made."""
+    view = View(spec.rootfs)
+    for path in ("/dev", "/proc", *_WRITABLE, spec.working_dir):
+        place = view.resolve(path)
+        if not os.path.isdir(view.host(place)):
+            view.expand(place)
+    for mount in spec.mounts:
+        view.bind(view.resolve(mount.target), mount.source, os.path.isdir(mount.source))
+    for path, _ in spec.files:
+        above, name = os.path.split(path)
+        view.leave_out(os.path.join(view.resolve(above), name))
+    return view.parts()
