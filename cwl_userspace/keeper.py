@@ -165,10 +165,14 @@ def kill_all_below() -> None:
 
 
 def first_child(pid: int) -> int:
-    """A child of a process; 0 if it has none."""
+    """A child of a process, whichever of its threads has it; 0 if it has none."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return int((file.read().split() or (b"0",))[0])
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                children = file.read().split()
+            if children:
+                return int(children[0])
+        return 0
     except OSError:  # the process is gone, or the kernel has no such file
         pass
     return next((child for child, parent in _processes() if parent == pid), 0)
