@@ -52,6 +52,16 @@ def restrict_writes(places: Sequence[str]) -> None:
     restrict([*places, *reopened_streams()])
 
 
+def keep_within(network_off: bool) -> None:
+    """Have no signal reach a process outside and, with the network off, no abstract socket.
+
+    Where the kernel cannot (Linux below 6.12) this does nothing.
+    """
+    from cwl_userspace.kernel.landlock import keep_within as keep
+
+    keep(abstract_sockets=network_off)
+
+
 def untranslated_paths() -> None:
     """Have system calls that proot lets through untranslated answer that they do not exist."""
     from cwl_userspace.kernel import seccomp
@@ -93,6 +103,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "no_new_privileges": sys_.set_no_new_privs,
     "filter": nsidentity.install_filter,
     "restrict_writes": restrict_writes,
+    "keep_within": keep_within,
     "untranslated_paths": untranslated_paths,
     "no_network": no_network,
 }
