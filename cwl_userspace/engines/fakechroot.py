@@ -42,14 +42,8 @@ _LIBRARY = "fakechroot/libfakechroot.so"
 _LANDLOCK_NEEDED = 3
 # Without these, which the program finds among its own, there is no fakechroot.
 OWN_VARIABLES = (
-    "FAKECHROOT",
-    "FAKECHROOT_BASE",
-    "FAKECHROOT_ELFLOADER",
-    "FAKECHROOT_ELFLOADER_OPT_ARGV0",
-    "FAKECHROOT_EXCLUDE_PATH",
-    "FAKECHROOT_VERSION",
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
+    *("FAKECHROOT", "FAKECHROOT_BASE", "FAKECHROOT_EXCLUDE_PATH", "FAKECHROOT_VERSION", "PWD"),
+    *("FAKECHROOT_ELFLOADER", "FAKECHROOT_ELFLOADER_OPT_ARGV0", "LD_LIBRARY_PATH", "LD_PRELOAD"),
 )
 # libfakechroot takes no more (EXCLUDE_LIST_SIZE).
 _EXCLUDED = 100
