@@ -217,6 +217,29 @@ def delegated(wanted: set[str], environ: Mapping[str, str], ask: bool) -> tuple[
     return cgroups.find_parent(mount, cgroups.own_place(mount), wanted)
 
 
+def means(environ: Mapping[str, str]) -> dict[str, str]:
+    """How each limit is held on this host, by trying it: a sentence each, for people."""
+    wanted = {"memory", "cpu"}
+    reason = ""
+    try:
+        parent, controllers = delegated(wanted, environ, ask=True)
+        group = cgroups.Cgroup(parent, controllers)
+        group.remove()
+    except (cgroups.NotDelegated, OSError) as error:
+        parent, controllers, reason = "", set(), str(error)
+        nobody = scope.user_manager(environ)
+        if isinstance(error, cgroups.NotOurs) and nobody:
+            reason = f"{reason}, and {nobody}"
+    names = " and ".join(sorted(controllers))
+    watching = f"by watching, at best every {1000 * _SHORTEST:.0f} ms"
+    return {
+        "cgroup v2": f"no: {reason}" if reason else f"yes: {names}, below {parent}",
+        "memory": "by cgroup v2" if "memory" in controllers else watching,
+        "cpus": "by cgroup v2" if "cpu" in controllers else "by affinity, so whole processors",
+        "time": "by the supervisor",
+    }
+
+
 def cpu_notes(cpus: float) -> list[str]:
     """What is to be known of a number of processors that affinity alone holds."""
     whole = math.ceil(cpus)

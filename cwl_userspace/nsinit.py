@@ -100,6 +100,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "drop_capabilities": nsidentity.drop_capabilities,
     "hostname": nsidentity.set_hostname,
     "loopback": sys_.loopback_up,
+    "end_with_parent": sys_.set_pdeathsig,
     "no_new_privileges": sys_.set_no_new_privs,
     "filter": nsidentity.install_filter,
     "restrict_writes": restrict_writes,

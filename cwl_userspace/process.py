@@ -94,6 +94,7 @@ class _Supervisor:
         self._pid = 0
         self._started = 0.0
         self._vigil: Vigil | None = None
+        self._undo: Callable[[], None] | None = None
 
     def start(self, say: Callable[[str], None] | None) -> None:
         """Fork the keeper. Signals wait until both sides are ready for them."""
@@ -109,7 +110,8 @@ class _Supervisor:
 
             self._terminal = Terminal(self._launch)
         signals.block()
-        signals.watch(self._wakeup_out, (*signals.FORWARDED, signals.SIGCHLD, signals.KILL_NOW))
+        numbers = (*signals.FORWARDED, signals.SIGCHLD, signals.KILL_NOW)
+        self._undo = signals.watch(self._wakeup_out, numbers)
         if not self._launch.namespaces:
             sys_.set_child_subreaper()
         try:
@@ -170,6 +172,7 @@ class _Supervisor:
         program = keeper.Program(launch.argv, launch.environment, launch.working_dir, terminal)
         status_in, inherited = self._shim_descriptors() if launch.script else (-1, [])
         guard = self._guard()
+        inherited += guard.inherited if guard is not None else []
 
         def become_container() -> None:
             if self._limiter is not None:
@@ -187,8 +190,9 @@ class _Supervisor:
             os.dup2(null, fd)
         for fd in inherited:
             os.close(fd)
+        shim = bool(launch.script and launch.skip) and not launch.namespaces
         code = keeper.keep(
-            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard
+            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard, shim
         )
         if not launch.namespaces:
             keeper.kill_all_below()
@@ -206,7 +210,7 @@ class _Supervisor:
             return None
         from cwl_userspace.guard import Guard
 
-        return Guard(self._launch.guarded)
+        return Guard(self._launch.guarded, self._launch.locator)
 
     def _shim_descriptors(self) -> tuple[int, list[int]]:
         """The read end of the status pipe, and what the shim inherits."""
@@ -259,11 +263,29 @@ class _Supervisor:
         if orphans and not self._launch.namespaces:
             # The keeper was killed, so what it kept is ours now, and nobody's to end but ours.
             keeper.kill_all_below()
-        for part in (self._limiter, self._relay, self._terminal):
+        for part in (self._vigil, self._limiter, self._relay, self._terminal):
             if part is not None:
                 part.close()
         if self._launch.private:
             remove_tree(self._launch.private)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Signals are as they were, and nothing of ours is open."""
+        signals.unwatch()
+        if self._undo is not None and not (self._vigil is not None and self._vigil.asked):
+            # One who was asked to end has nothing to do but to tidy up.
+            self._undo()
+        for fd in (
+            self._report_in,
+            self._report_out,
+            self._lifeline_in,
+            self._lifeline_out,
+            self._wakeup_in,
+            self._wakeup_out,
+        ):
+            if fd >= 0:
+                os.close(fd)
 
 
 def _unwritable(error: OSError) -> int:

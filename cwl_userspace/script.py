@@ -24,6 +24,8 @@ _HEADER = struct.Struct("<QQQQQQQ")
 _TERMINAL, _HIDDEN = 1, 2
 # The descriptors that a shim inherits: to tell of the end on, its block, Landlock's rules.
 REPORT, BLOCK, RULES = 3, 4, 5
+# The locator's socket, where a program that is traced needs no rules (see engines.locator).
+LOCATOR = 5
 # The longest argument (MAX_ARG_STRLEN with the smallest pages), and what all of them and their
 # pointers may take: a quarter of the stack's limit, and never more than this (fs/exec.c).
 _LONGEST = 0x20000

@@ -29,10 +29,15 @@ if TYPE_CHECKING:
         def signalled(self, number: int) -> None:
             """Heed a signal to the supervisor."""
 
+        def waiting(self) -> int:
+            """What can be served after the program's end: a descriptor to write to, or -1."""
+
 
 # How long a program may take to end after a signal that asks it to, in seconds: Docker's default.
 GRACE = 10.0
 _PARENT_CHECK = 0.5
+# How long nobody may read the rest of the output of a program that was asked to end, in seconds.
+_READER = 1.0
 
 
 class Vigil:
@@ -56,6 +61,8 @@ class Vigil:
         self._services = services
         self._limiter = limiter
         self._deadline = 0.0
+        self._reaped = False
+        self._parent = _ParentWatch(0, select.poll())
         self.asked = 0
         self.orphans = False
         self.unwritable: OSError | None = None
@@ -70,12 +77,14 @@ class Vigil:
         signals.unblock()
         poll = select.poll()
         poll.register(wakeup, select.POLLIN)
-        parent = _ParentWatch(caller, poll)
+        parent = self._parent = _ParentWatch(caller, poll)
         while True:
             pid, status, used = os.wait4(self._pid, os.WNOHANG)
             if pid:
+                self._reaped = True
                 self.orphans = os.WIFSIGNALED(status)
                 self.largest = used.ru_maxrss * 1024
+                self._print_rest(wakeup)
                 return keeper.exit_code(status)
             for service in self._services:
                 service.register(poll)
@@ -95,7 +104,30 @@ class Vigil:
             self._lifeline = -1
         self._deadline = 0.0
         if self._launch.namespaces:
-            os.kill(self._pid, signals.SIGKILL)
+            self._send(signals.SIGKILL)
+
+    def close(self) -> None:
+        """Give back what is held; the container has ended."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+        self._parent.close()
+
+    def _print_rest(self, wakeup: int) -> None:
+        """Have the output passed on that is left, unless nobody wants to wait for it."""
+        poll = select.poll()
+        poll.register(wakeup, select.POLLIN)
+        for service in self._services:
+            while (fd := service.waiting()) >= 0:
+                poll.register(fd, select.POLLOUT)
+                over = self.asked or (self._limiter is not None and self._limiter.reached)
+                events = poll.poll(_READER * 1000 if over else None)
+                for ready, event in events:
+                    if ready == wakeup:
+                        self._signalled(os.read(wakeup, 64))
+                    else:
+                        self._serve(ready, event)
+                if not events:
+                    return
 
     def _timeout(self, check_parent: bool) -> float | None:
         """Milliseconds until something must be looked at again; None for never."""
@@ -129,10 +161,12 @@ class Vigil:
         if number in signals.ENDING:
             self.asked = self.asked or number
             self._deadline = self._deadline or time.monotonic() + GRACE
-        try:
+        self._send(number)
+
+    def _send(self, number: int) -> None:
+        """Signal the keeper, unless it has been reaped: its number may be another's by now."""
+        if not self._reaped:
             os.kill(self._pid, number)
-        except ProcessLookupError:
-            pass
 
     def _look(self) -> None:
         """See whether a limit has been reached."""
@@ -156,6 +190,11 @@ class _ParentWatch:
             except (OSError, AttributeError):
                 self.fd = -1
         self.must_poll = bool(caller) and self.fd < 0
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self.fd >= 0:
+            os.close(self.fd)
 
     def gone(self) -> bool:
         """True once the caller has ended, and so somebody else is our parent."""

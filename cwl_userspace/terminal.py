@@ -37,6 +37,7 @@ class Terminal:
         self._input = self._output = b""
         self._at_line_start = True
         self._masks: dict[int, int] = {}
+        self._out = _writer()
         self.resize()
 
     def become_standard_streams(self) -> None:
@@ -88,7 +89,7 @@ class Terminal:
             self._master: (0 if self._output else select.POLLIN)
             | (select.POLLOUT if self._input else 0),
             0: select.POLLIN if self._input_open and not self._input else 0,
-            1: select.POLLOUT if self._output else 0,
+            self._out: select.POLLOUT if self._output else 0,
         }
         for fd, mask in wanted.items():
             if self._masks.get(fd, 0) == mask:
@@ -108,18 +109,20 @@ class Terminal:
                 self._output += _read(self._master)
         elif fd == 0:
             self._read_keys()
-        elif fd == 1:
+        elif fd == self._out:
             self._print()
 
+    def waiting(self) -> int:
+        """What waits to be printed: the descriptor for it, or -1 if there is nothing."""
+        self._output = self._output or _read(self._master)
+        return self._out if self._output else -1
+
     def close(self) -> None:
-        """Print what is left, and give the caller's terminal back as it was."""
-        try:
-            while self._output or self._fill():
-                self._print()
-        except OSError:
-            pass
+        """Give the caller's terminal back as it was."""
         os.close(self._master)
         os.close(self._slave)
+        if self._out != 1:
+            os.close(self._out)
         if self._raw:
             self.restore()
 
@@ -145,18 +148,27 @@ class Terminal:
         except OSError:
             self._input = b""
 
-    def _fill(self) -> bool:
-        self._output = _read(self._master)
-        return bool(self._output)
-
     def _print(self) -> None:
         try:
-            self._output = self._output[os.write(1, self._output[:_PIPE_BUF]) :]
+            self._output = self._output[os.write(self._out, self._output[:_PIPE_BUF]) :]
         except BlockingIOError:
-            select.select([], [1], [], 1)
+            pass
         except OSError:
             self._output = b""
             raise
+
+
+def _writer() -> int:
+    """Standard output; a terminal opened again, so that a write to it need never wait.
+
+    The caller shares the modes of the one that we were given.
+    """
+    if not os.isatty(1):
+        return 1
+    try:
+        return os.open("/proc/self/fd/1", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return 1
 
 
 def _read(fd: int) -> bytes:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cwl_userspace import __version__
+from cwl_userspace import __version__, limits
 from cwl_userspace.cli import doctor_engines as engines
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
@@ -50,6 +50,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         "kernel": _kernel(),
         "engines": engines.report(context, tried=not words.flag("quick")),
         "engine": "",
+        "limits": limits.means(context.environ),
         "store": _store(context),
         "config": context.settings.config if os.path.exists(context.settings.config) else "",
         "registries": [] if words.flag("offline") else _registries(context),
@@ -191,6 +192,8 @@ def _text(report: dict[str, Any]) -> str:
     lines += [f"  {name}: {value}" for name, value in report["kernel"].items()]
     lines += ["", "engines"]
     lines += engines.text(report["engines"], report["engine"])
+    lines += ["", "limits"]
+    lines += [f"  {name}: {value}" for name, value in report["limits"].items()]
     lines += ["", "store"]
     lines += [f"  {name}: {value}" for name, value in report["store"].items() if value != ""]
     if report["config"]:

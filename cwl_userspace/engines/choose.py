@@ -56,12 +56,19 @@ def make(name: str, settings: Settings, environ: Mapping[str, str], fresh: bool 
     return _load(name, added[name], settings, environ)
 
 
-def choose(wanted: str, settings: Settings, environ: Mapping[str, str]) -> Engine:
-    """The engine to run with; raise EngineError with every reason if none works."""
+def choose(
+    wanted: str, settings: Settings, environ: Mapping[str, str], promise: str = ""
+) -> Engine:
+    """The engine to run with; raise EngineError with every reason if none works.
+
+    With a ``promise`` one that does not keep it is passed over.
+    """
     reasons = []
     for name in PREFERRED if wanted == AUTO else (wanted,):
         engine = make(name, settings, environ)
         reason = engine.unavailable()
+        if reason is None and promise and engine.promises()[promise]:
+            reason = f"it cannot promise {promise}: {engine.promises()[promise]}"
         if reason is None:
             return engine
         reasons.append(f"{name}: {reason}")

@@ -39,8 +39,7 @@ def examine(path: str, hint: str) -> dict[str, Any]:
     facts["kill_on_exit"] = "--kill-on-exit" in shown.stdout
     with tempfile.TemporaryDirectory(prefix="cwl-userspace-probe-") as directory:
         facts.update(_try(path, directory, facts["machine"]))
-    # With a filter of proot's own the keeper would see paths before their translation.
-    facts["mode_guard"] = not facts["accelerated"] and mode_guard_works()
+    facts["mode_guard"] = mode_guard_works()
     return facts
 
 
