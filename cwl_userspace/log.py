@@ -22,6 +22,12 @@ class Log:
 
     def say(self, message: str) -> None:
         """A line for the file, and for standard error if that is a terminal."""
+        self.note(message)
+        if not self.quiet and os.isatty(2):
+            os.write(2, f"cwl-userspace: {message}\n".encode("utf-8", "surrogateescape"))
+
+    def note(self, message: str) -> None:
+        """A line for the file alone."""
         line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {os.getpid()} {message}\n"
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
@@ -35,5 +41,3 @@ class Log:
                 os.close(fd)
         except OSError:
             pass
-        if not self.quiet and os.isatty(2):
-            os.write(2, f"cwl-userspace: {message}\n".encode("utf-8", "surrogateescape"))

@@ -129,10 +129,7 @@ def _files(
     hostname: str,
     own_tree: bool,
 ) -> list[tuple[str, str]]:
-    """What is seen in place of the tree's own; a container that stays keeps its nsswitch.conf.
-
-    Packages replace that one when they are set up, which cannot be done to a file bound there.
-    """
+    """What is seen in place of the tree's own."""
     files = []
     wanted = with_identity(accounts, identity)
     if wanted.passwd != accounts.passwd:

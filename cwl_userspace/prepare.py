@@ -62,6 +62,14 @@ def make_status_shim(path: str, machine: str) -> None:
     _write(path, status_program(machine, REPORT, BLOCK), 0o755)
 
 
+def make_locator(path: str, machine: str) -> None:
+    """The program that opens paths for the keeper."""
+    from cwl_userspace.engines.locator import locator_program
+    from cwl_userspace.script import LOCATOR
+
+    _write(path, locator_program(machine, LOCATOR), 0o755)
+
+
 def make_loader(path: str, proot: str) -> None:
     """The loader that a proot carries inside, as a file; nothing where it carries none."""
     from cwl_userspace.engines.proot_loader import loaders
@@ -70,6 +78,25 @@ def make_loader(path: str, proot: str) -> None:
         found = loaders(file.read())
     for name, content in found.items():
         _write(path + name.removeprefix("PROOT_LOADER").lower(), content, 0o755)
+
+
+def move_away(path: str, aside: str) -> None:
+    """Have nothing at a path; what was there is kept aside, on the same file system."""
+    if os.path.lexists(path):
+        os.makedirs(os.path.dirname(aside), exist_ok=True)
+        os.rename(path, aside)
+
+
+def set_mode(path: str, mode: int) -> None:
+    """The mode of a directory of ours."""
+    os.chmod(path, mode)
+
+
+def anchor_links(root: str) -> None:
+    """Have the links of a private tree stay in it."""
+    from cwl_userspace.anchor import anchor_links as anchor
+
+    anchor(root)
 
 
 def copy_tree(source: str, target: str) -> None:
@@ -98,6 +125,10 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "make_file": make_file,
     "make_room": make_room,
     "make_status_shim": make_status_shim,
+    "make_locator": make_locator,
     "make_loader": make_loader,
     "copy_tree": copy_tree,
+    "anchor_links": anchor_links,
+    "move_away": move_away,
+    "set_mode": set_mode,
 }

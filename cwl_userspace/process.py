@@ -6,8 +6,8 @@ to the program, hands signals on, watches the caller, and sees to it that the tr
 
 from __future__ import annotations
 
+import errno
 import os
-import select
 import time
 
 from cwl_userspace import keeper, nsinit, prepare
@@ -21,6 +21,7 @@ from cwl_userspace.image.confine import remove, remove_tree
 from cwl_userspace.kernel import signals
 from cwl_userspace.kernel import syscalls as sys_
 from cwl_userspace.stdin import Relay
+from cwl_userspace.supervise import Vigil
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,25 +29,48 @@ if TYPE_CHECKING:
 
     from cwl_userspace.engines.base import Launch
     from cwl_userspace.guard import Guard
+    from cwl_userspace.limits import Limiter
     from cwl_userspace.terminal import Terminal
 
-# How long a program may take to end after a signal that asks it to, in seconds: Docker's default.
-GRACE = 10.0
-_PARENT_CHECK = 0.5
 _PLACE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+WHOLE, LARGEST = "all processes", "the largest process"
 
 
-def run(launch: Launch, die_with_parent: bool, started: Callable[[], None] | None = None) -> int:
+class Usage:
+    """What a run took: ``seconds`` of wall time, and the most ``memory`` in bytes of ``what``,
+    which is WHOLE or LARGEST: nobody looks at the whole where no limit asks for it.
+    """
+
+    __slots__ = ("memory", "seconds", "what")
+
+    def __init__(self) -> None:
+        self.memory = 0
+        self.seconds = 0.0
+        self.what = LARGEST
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s, memory of {self.what}: {self.memory / (1 << 20):.1f} MiB"
+
+
+def run(
+    launch: Launch,
+    die_with_parent: bool,
+    started: Callable[[], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    usage: Usage | None = None,
+) -> int:
     """Run a launch to its end and return the program's exit code, 128 + n for a signal.
 
     Nothing of the container is alive afterwards. With ``die_with_parent`` the end of the calling
-    process ends the container. ``started`` is called once the keeper runs. Raise CommandNotFound,
-    CommandNotExecutable or EngineError if the program could not be started.
+    process ends the container. ``started`` is called once the keeper runs, ``say`` with what is
+    to be known of how the limits are kept; ``usage`` is filled in. Raise CommandNotFound,
+    CommandNotExecutable or EngineError if the program could not be started, UsageError for a
+    processor that is not there, and LimitReached if a limit has ended the container.
     """
     caller = os.getppid()
-    supervisor = _Supervisor(launch)
+    supervisor = _Supervisor(launch, usage or Usage())
     try:
-        supervisor.start()
+        supervisor.start(say)
         if started is not None:
             started()
         code = supervisor.wait(caller if die_with_parent else 0)
@@ -58,26 +82,36 @@ def run(launch: Launch, die_with_parent: bool, started: Callable[[], None] | Non
 class _Supervisor:
     """One container's pipes and processes."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, usage: Usage) -> None:
         self._launch = launch
+        self._usage = usage
+        self._limiter: Limiter | None = None
         self._report_in, self._report_out = os.pipe()
         self._lifeline_in, self._lifeline_out = os.pipe()
         self._wakeup_in, self._wakeup_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._relay = Relay.for_standard_input() if not launch.terminal else None
         self._terminal: Terminal | None = None
         self._pid = 0
-        self._asked = 0
-        self._orphans = False
-        self._deadline = 0.0
+        self._started = 0.0
+        self._vigil: Vigil | None = None
+        self._undo: Callable[[], None] | None = None
 
-    def start(self) -> None:
+    def start(self, say: Callable[[str], None] | None) -> None:
         """Fork the keeper. Signals wait until both sides are ready for them."""
+        if any(self._launch.limits.values()):
+            from cwl_userspace.limits import Limiter
+
+            self._limiter = Limiter(self._launch, os.environ)
+            if say is not None:
+                for note in self._limiter.notes:
+                    say(note)
         if self._launch.terminal:
             from cwl_userspace.terminal import Terminal
 
             self._terminal = Terminal(self._launch)
         signals.block()
-        signals.watch(self._wakeup_out, (*signals.FORWARDED, signals.SIGCHLD, signals.KILL_NOW))
+        numbers = (*signals.FORWARDED, signals.SIGCHLD, signals.KILL_NOW)
+        self._undo = signals.watch(self._wakeup_out, numbers)
         if not self._launch.namespaces:
             sys_.set_child_subreaper()
         try:
@@ -91,9 +125,12 @@ class _Supervisor:
             ) from None
         if self._pid == 0:
             self._be_keeper()
+        self._started = time.monotonic()
         os.close(self._lifeline_in)
         os.close(self._report_out)
         self._lifeline_in = self._report_out = -1
+        if self._limiter is not None:
+            self._limiter.start(self._pid)
         if self._relay is not None:
             self._relay.forked()
         if self._terminal is not None:
@@ -120,9 +157,13 @@ class _Supervisor:
         wakeup_in, wakeup_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signals.watch(wakeup_out, (*signals.FORWARDED, signals.SIGCHLD))
         os.setsid()
-        sys_.set_pdeathsig(signals.SIGKILL if launch.namespaces else signals.SIGTERM)
+        # One that has something to clear away sees by the lifeline that it is to end.
+        at_once = launch.namespaces and not launch.private
+        sys_.set_pdeathsig(signals.SIGKILL if at_once else signals.SIGTERM)
         if not launch.namespaces:
             sys_.set_child_subreaper()
+        if self._limiter is not None:
+            self._limiter.enter_keeper()
         if self._relay is not None:
             self._relay.become_standard_input()
         if self._terminal is not None:
@@ -133,8 +174,11 @@ class _Supervisor:
         program = keeper.Program(launch.argv, launch.environment, launch.working_dir, terminal)
         status_in, inherited = self._shim_descriptors() if launch.script else (-1, [])
         guard = self._guard()
+        inherited += guard.inherited if guard is not None else []
 
         def become_container() -> None:
+            if self._limiter is not None:
+                self._limiter.enter_program()
             nsinit.execute(launch.last)
             if guard is not None:
                 guard.install()
@@ -148,15 +192,21 @@ class _Supervisor:
             os.dup2(null, fd)
         for fd in inherited:
             os.close(fd)
+        shim = bool(launch.script and launch.skip) and not launch.namespaces
         code = keeper.keep(
-            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard
+            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard, shim
         )
         if not launch.namespaces:
             keeper.kill_all_below()
-        nsinit.tidy(launch.after)
-        if launch.private and code == keeper.KILLED:
+        elif launch.after or launch.private:
+            keeper.kill_all_others()
+            nsinit.tidy(launch.after)
+        if code == keeper.KILLED:
             # The supervisor may have been killed, and then nobody else would.
-            remove(os.path.basename(launch.private), above)
+            if self._terminal is not None:
+                self._terminal.restore()
+            if launch.private:
+                remove(os.path.basename(launch.private), above)
         return code
 
     def _guard(self) -> Guard | None:
@@ -164,7 +214,7 @@ class _Supervisor:
             return None
         from cwl_userspace.guard import Guard
 
-        return Guard(self._launch.guarded)
+        return Guard(self._launch.guarded, self._launch.locator)
 
     def _shim_descriptors(self) -> tuple[int, list[int]]:
         """The read end of the status pipe, and what the shim inherits."""
@@ -185,99 +235,70 @@ class _Supervisor:
 
     def wait(self, caller: int) -> int:
         """Serve until the keeper has ended; return its exit code."""
-        signals.unblock()
-        poll = select.poll()
-        poll.register(self._wakeup_in, select.POLLIN)
-        watch = _ParentWatch(caller, poll)
-        while True:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-            if pid:
-                self._orphans = os.WIFSIGNALED(status)
-                return keeper.exit_code(status)
-            serving = [s for s in (self._relay, self._terminal) if s is not None]
-            for service in serving:
-                service.register(poll)
-            for fd, event in poll.poll(self._timeout(watch)):
-                if fd == self._wakeup_in:
-                    self._signalled(os.read(fd, 64))
-                elif fd != watch.fd:
-                    for service in serving:
-                        service.serve(fd, event)
-            if watch.gone() or (self._deadline and time.monotonic() >= self._deadline):
-                self.end()
-
-    def _timeout(self, watch: _ParentWatch) -> float | None:
-        """Milliseconds until something must be looked at again; None for never."""
-        waits = [_PARENT_CHECK] if watch.must_poll else []
-        if self._deadline:
-            waits.append(max(0.0, self._deadline - time.monotonic()))
-        return min(waits) * 1000 if waits else None
-
-    def _signalled(self, numbers: bytes) -> None:
-        for number in numbers:
-            if number == signals.KILL_NOW:
-                self.end()
-            elif number in signals.FORWARDED:
-                if number == signals.SIGWINCH and self._terminal is not None:
-                    self._terminal.resize()
-                self._forward(number)
-
-    def _forward(self, number: int) -> None:
-        if number in signals.ENDING:
-            self._asked = self._asked or number
-            self._deadline = self._deadline or time.monotonic() + GRACE
-        try:
-            os.kill(self._pid, number)
-        except ProcessLookupError:
-            pass
-
-    def end(self) -> None:
-        """End the container now: the keeper kills everything when this pipe closes."""
-        if self._lifeline_out >= 0:
-            os.close(self._lifeline_out)
-            self._lifeline_out = -1
-        self._deadline = 0.0
-        if self._launch.namespaces:
-            os.kill(self._pid, signals.SIGKILL)
+        services = [s for s in (self._relay, self._terminal) if s is not None]
+        lifeline, self._lifeline_out = self._lifeline_out, -1
+        self._vigil = Vigil(self._launch, self._pid, lifeline, services, self._limiter)
+        return self._vigil.wait(self._wakeup_in, caller)
 
     def result(self, code: int) -> int:
         """The code for the caller: a program that was asked to end has not succeeded."""
         report = os.read(self._report_in, 1 << 16).decode("utf-8", "surrogateescape")
-        if report and not self._asked:
+        vigil, limiter, usage = self._vigil, self._limiter, self._usage
+        assert vigil is not None
+        usage.seconds = time.monotonic() - self._started
+        usage.memory, usage.what = vigil.largest, LARGEST
+        if limiter is not None:
+            limiter.close()
+            if limiter.peak():
+                usage.memory, usage.what = limiter.peak(), WHOLE
+        if report and not vigil.asked:
             raise _failure(self._launch.engine, report)
-        if self._asked and (code == 0 or report):
-            return 128 + self._asked
+        if limiter is not None and limiter.reached:
+            raise limiter.error()
+        if vigil.unwritable is not None:
+            return _unwritable(vigil.unwritable)
+        if vigil.asked and (code == 0 or report):
+            return 128 + vigil.asked
         return code
 
     def close(self) -> None:
         """Give everything back: what was not read of standard input, the terminal's state."""
-        if self._orphans and not self._launch.namespaces:
+        orphans = self._vigil is not None and self._vigil.orphans
+        if orphans and not self._launch.namespaces:
             # The keeper was killed, so what it kept is ours now, and nobody's to end but ours.
             keeper.kill_all_below()
-        for service in (self._relay, self._terminal):
-            if service is not None:
-                service.close()
+        for part in (self._vigil, self._limiter, self._relay, self._terminal):
+            if part is not None:
+                part.close()
         if self._launch.private:
             remove_tree(self._launch.private)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Signals are as they were, and nothing of ours is open."""
+        signals.unwatch()
+        if self._undo is not None and not (self._vigil is not None and self._vigil.asked):
+            # One who was asked to end has nothing to do but to tidy up.
+            self._undo()
+        for fd in (
+            self._report_in,
+            self._report_out,
+            self._lifeline_in,
+            self._lifeline_out,
+            self._wakeup_in,
+            self._wakeup_out,
+        ):
+            if fd >= 0:
+                os.close(fd)
 
 
-class _ParentWatch:
-    """Notices the end of the calling process, which is not that of one of its threads."""
-
-    def __init__(self, caller: int, poll: select.poll) -> None:
-        self._caller = caller
-        self.fd = -1
-        if caller:
-            try:
-                self.fd = os.pidfd_open(caller)
-                poll.register(self.fd, select.POLLIN)
-            except (OSError, AttributeError):
-                self.fd = -1
-        self.must_poll = bool(caller) and self.fd < 0
-
-    def gone(self) -> bool:
-        """True once the caller has ended, and so somebody else is our parent."""
-        return bool(self._caller) and os.getppid() != self._caller
+def _unwritable(error: OSError) -> int:
+    """The end of a run whose terminal's output could not be passed on."""
+    if error.errno == errno.EPIPE:
+        return 128 + signals.SIGPIPE
+    raise UserspaceError(
+        f"standard output cannot be written: {error.strerror}", "the container was ended"
+    )
 
 
 def _failure(engine: str, report: str) -> UserspaceError:

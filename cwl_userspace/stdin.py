@@ -64,6 +64,13 @@ class Relay:
         if fd == self._write_end:
             self._feed()
 
+    def waiting(self) -> int:
+        """Nothing of it waits once the program has ended."""
+        return -1
+
+    def signalled(self, number: int) -> None:
+        """No signal concerns it."""
+
     def _feed(self) -> None:
         try:
             while True:

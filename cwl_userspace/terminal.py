@@ -9,12 +9,20 @@ import termios
 import tty
 
 from cwl_userspace.engines.base import Launch
+from cwl_userspace.kernel import signals
 
 _CHUNK = 1 << 16
+# As much as a pipe that can be written takes without making the writer wait (pipe(7)).
+_PIPE_BUF = 4096
+_END_OF_FILE = b"\x04"
 
 
 class Terminal:
-    """A pseudo-terminal. Where the caller has a terminal, it is raw until the program ends."""
+    """A pseudo-terminal. Where the caller has a terminal, it is raw until the program ends.
+
+    Neither side ever waits for the other: what cannot be passed on at once is kept, and no more
+    is read meanwhile.
+    """
 
     def __init__(self, launch: Launch) -> None:
         self._master, self._slave = os.openpty()
@@ -22,24 +30,50 @@ class Terminal:
         for operation in launch.inside:
             if operation[0] == "devices":
                 operation[3] = name
-        self._saved: list[object] | None = None
+        self._caller = 0
+        self._saved = termios.tcgetattr(0) if os.isatty(0) else None
+        self._raw = False
         self._input_open = True
-        self._registered = False
+        self._input = self._output = b""
+        self._at_line_start = True
+        self._masks: dict[int, int] = {}
+        self._out = _writer()
         self.resize()
 
     def become_standard_streams(self) -> None:
         """In the child: the slave side is standard input, output and error."""
+        if self._saved is not None:
+            self._caller = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 10)
         for fd in (0, 1, 2):
             os.dup2(self._slave, fd)
         os.close(self._slave)
         os.close(self._master)
 
     def forked(self) -> None:
-        """In the parent: keep the master side, and let the caller's keys through as they are."""
-        os.close(self._slave)
-        if os.isatty(0):
-            self._saved = termios.tcgetattr(0)
-            tty.setraw(0)
+        """In the parent: let the caller's keys through as they are.
+
+        The slave side stays open here, so that a program may close it and open it again.
+        """
+        os.set_blocking(self._master, False)
+        self._raw = self._saved is not None
+        self._set_raw()
+
+    def restore(self) -> None:
+        """Give the caller's terminal back as it was; also in the child, if the parent cannot."""
+        if self._saved is not None:
+            try:
+                termios.tcsetattr(self._caller, termios.TCSANOW, self._saved)
+            except (OSError, termios.error):
+                pass
+
+    def signalled(self, number: int) -> None:
+        """The caller's terminal has another size, or we go on after a stop."""
+        if number == signals.SIGWINCH:
+            self.resize()
+        elif number == signals.SIGCONT:
+            # The shell that we were stopped by has set its own modes.
+            self._set_raw()
+            self.resize()
 
     def resize(self) -> None:
         """Give the program's terminal the size of the caller's."""
@@ -50,44 +84,91 @@ class Terminal:
             pass
 
     def register(self, poll: select.poll) -> None:
-        """Have ``serve`` called when either side has something."""
-        if not self._registered:
-            poll.register(self._master, select.POLLIN)
-            poll.register(0, select.POLLIN)
-            self._registered = True
-            self._poll = poll
+        """Have ``serve`` called when either side has something, or can take what is kept."""
+        wanted = {
+            self._master: (0 if self._output else select.POLLIN)
+            | (select.POLLOUT if self._input else 0),
+            0: select.POLLIN if self._input_open and not self._input else 0,
+            self._out: select.POLLOUT if self._output else 0,
+        }
+        for fd, mask in wanted.items():
+            if self._masks.get(fd, 0) == mask:
+                continue
+            if mask:
+                poll.register(fd, mask)
+            else:
+                poll.unregister(fd)
+            self._masks[fd] = mask
 
     def serve(self, fd: int, event: int) -> None:
-        """Copy what is there, in either direction."""
+        """Copy what is there, in either direction; raise OSError if it cannot be printed."""
         if fd == self._master:
-            self._copy_output()
-        elif fd == 0 and self._input_open:
-            data = _read(0)
-            if data:
-                _write(self._master, data)
-            else:
-                _write(self._master, b"\x04")
-                self._input_open = False
-                self._poll.unregister(0)
+            if event & select.POLLOUT:
+                self._type()
+            if event & ~select.POLLOUT:
+                self._output += _read(self._master)
+        elif fd == 0:
+            self._read_keys()
+        elif fd == self._out:
+            self._print()
 
-    def _copy_output(self) -> bool:
-        data = _read(self._master)
-        if data:
-            _write(1, data)
-        elif self._registered:
-            self._poll.unregister(self._master)
-            self._registered = False
-            self.register = lambda poll: None  # type: ignore[method-assign]
-        return bool(data)
+    def waiting(self) -> int:
+        """What waits to be printed: the descriptor for it, or -1 if there is nothing."""
+        self._output = self._output or _read(self._master)
+        return self._out if self._output else -1
 
     def close(self) -> None:
-        """Print what is left, and give the caller's terminal back as it was."""
-        os.set_blocking(self._master, False)
-        while self._copy_output():
-            pass
+        """Give the caller's terminal back as it was."""
         os.close(self._master)
-        if self._saved is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, self._saved)  # type: ignore[arg-type]
+        os.close(self._slave)
+        if self._out != 1:
+            os.close(self._out)
+        if self._raw:
+            self.restore()
+
+    def _set_raw(self) -> None:
+        if self._raw:
+            tty.setraw(0, termios.TCSANOW)
+
+    def _read_keys(self) -> None:
+        self._input = _read(0)
+        if self._input:
+            self._at_line_start = self._input.endswith(b"\n")
+        else:
+            self._input_open = False
+            # The first ends a line that has begun; that of an empty line is the end (termios(3)).
+            self._input = _END_OF_FILE if self._at_line_start else 2 * _END_OF_FILE
+        self._type()
+
+    def _type(self) -> None:
+        try:
+            self._input = self._input[os.write(self._master, self._input) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._input = b""
+
+    def _print(self) -> None:
+        try:
+            self._output = self._output[os.write(self._out, self._output[:_PIPE_BUF]) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._output = b""
+            raise
+
+
+def _writer() -> int:
+    """Standard output; a terminal opened again, so that a write to it need never wait.
+
+    The caller shares the modes of the one that we were given.
+    """
+    if not os.isatty(1):
+        return 1
+    try:
+        return os.open("/proc/self/fd/1", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return 1
 
 
 def _read(fd: int) -> bytes:
@@ -95,8 +176,3 @@ def _read(fd: int) -> bytes:
         return os.read(fd, _CHUNK)
     except OSError:
         return b""
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]

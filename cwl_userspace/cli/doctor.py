@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cwl_userspace import __version__
+from cwl_userspace import __version__, limits
+from cwl_userspace.cli import doctor_engines as engines
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, Option, parse
-from cwl_userspace.engines.base import PROMISES
-from cwl_userspace.engines.choose import AUTO, PREFERRED, make, names
+from cwl_userspace.engines.choose import AUTO, PREFERRED
 from cwl_userspace.errors import UserspaceError
 from cwl_userspace.image.layout import Layout
 from cwl_userspace.kernel import landlock, seccomp
@@ -28,6 +28,7 @@ from cwl_userspace.store import records
 OPTIONS = (
     Option("--json", FLAG, "as JSON"),
     Option("--offline", FLAG, "do not try to reach registries"),
+    Option("--quick", FLAG, "say what engines promise, without trying it"),
     Option("--help", FLAG, "show this text"),
 )
 _SWITCHES = (
@@ -39,16 +40,17 @@ _SWITCHES = (
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
-    """Print the report; 0 if some engine works, else 1."""
+    """Print the report; 0 if some engine works and none breaks a promise, else 1."""
     words = parse("doctor", OPTIONS, argv)
     if words.flag("help"):
-        return show("doctor", "[--json]", OPTIONS)
+        return show("doctor", "[--json] [--quick]", OPTIONS)
     report: dict[str, Any] = {
         "version": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "kernel": _kernel(),
-        "engines": [_engine(context, name) for name in names()],
+        "engines": engines.report(context, tried=not words.flag("quick")),
         "engine": "",
+        "limits": limits.means(context.environ),
         "store": _store(context),
         "config": context.settings.config if os.path.exists(context.settings.config) else "",
         "registries": [] if words.flag("offline") else _registries(context),
@@ -58,7 +60,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         print(json.dumps(report, indent=4))
     else:
         print(_text(report), end="")
-    return 0 if report["engine"] else 1
+    return 0 if report["engine"] and not engines.broken(report["engines"]) else 1
 
 
 def _kernel() -> dict[str, Any]:
@@ -74,19 +76,9 @@ def _kernel() -> dict[str, Any]:
     return facts
 
 
-def _engine(context: Context, name: str) -> dict[str, Any]:
-    engine = make(name, context.settings, context.environ, fresh=True)
-    reason = engine.unavailable()
-    if reason is not None:
-        return {"name": name, "works": False, "reason": reason, "promises": {}, "notes": []}
-    promises = {promise: engine.promises()[promise] for promise in PROMISES}
-    notes = list(engine.notes())
-    return {"name": name, "works": True, "reason": "", "promises": promises, "notes": notes}
-
-
-def _chosen(context: Context, engines: list[dict[str, Any]]) -> str:
+def _chosen(context: Context, found: list[dict[str, Any]]) -> str:
     wanted = context.engine
-    working = [e["name"] for e in engines if e["works"]]
+    working = [e["name"] for e in found if e["works"]]
     preferred = PREFERRED if wanted == AUTO else (wanted,)
     return next((name for name in preferred if name in working), "")
 
@@ -199,14 +191,9 @@ def _text(report: dict[str, Any]) -> str:
     lines = [f"cwl-userspace {report['version']}, Python {report['python']}", "", "kernel"]
     lines += [f"  {name}: {value}" for name, value in report["kernel"].items()]
     lines += ["", "engines"]
-    for engine in report["engines"]:
-        chosen = " (chosen)" if engine["name"] == report["engine"] else ""
-        lines.append(f"  {engine['name']}: {'works' + chosen if engine['works'] else 'no'}")
-        if engine["reason"]:
-            lines.append(f"    {engine['reason']}")
-        for promise, reason in engine["promises"].items():
-            lines.append(f"    {promise}: {'no: ' + reason if reason else 'yes'}")
-        lines += [f"    {note}" for note in engine["notes"]]
+    lines += engines.text(report["engines"], report["engine"])
+    lines += ["", "limits"]
+    lines += [f"  {name}: {value}" for name, value in report["limits"].items()]
     lines += ["", "store"]
     lines += [f"  {name}: {value}" for name, value in report["store"].items() if value != ""]
     if report["config"]:

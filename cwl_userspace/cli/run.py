@@ -16,6 +16,7 @@ from cwl_userspace.store.store import any_container
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from cwl_userspace.cli.context import Context
     from cwl_userspace.containers import Container
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cwl_userspace.spec import ContainerSpec, ImageConfig, RunRequest
 
 # Accepted so that callers need not change, and said in the log once they would matter.
-_NOT_YET = ("cpu-shares", "publish")
+_NOT_YET = ("publish",)
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -39,6 +40,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = request_of(words, context.environ)
     _check_cidfile(words)
+    _check_terminal(words)
     container = _container(context, words)
     if container is not None:
         from cwl_userspace.containers import with_container
@@ -109,20 +111,26 @@ def _run(
         os.write(1, os.fsencode(command_line(launch, private)) + b"\n")
         return 0
     _write_cidfile(words, identifier)
-    facts = {"name": words.value("name"), "image": image, "engine": engine.name}
+    facts: dict[str, Any] = {"name": words.value("name"), "image": image, "engine": engine.name}
+    facts["limits"] = launch.limits
     if container is not None:
         facts = {**facts, "name": facts["name"] or container.name, "container": container.id}
     runs.register(context.settings.state, identifier, facts)
+    usage = process.Usage()
     try:
         if container is not None:
             _still_there(context, container)
-        return process.run(launch, _die_with_parent(context, words))
+        return process.run(
+            launch, _die_with_parent(context, words), say=context.log.say, usage=usage
+        )
     except EngineError:
         # What a probe found may have changed since: the next run looks again.
         probe.forget(context.settings.cache, engine.name)
         raise
     finally:
         runs.unregister(context.settings.state, identifier)
+        if usage.seconds:
+            context.log.note(f"container {identifier[:12]} took {usage}")
         remove_private_directory(private)
 
 
@@ -164,6 +172,11 @@ def _is_cwltool(words: Words) -> bool:
     given = words.list("env")
     home = f"HOME={words.value('workdir')}"
     return "TMPDIR=/tmp" in given and home in given and not words.flag("tty")
+
+
+def _check_terminal(words: Words) -> None:
+    if words.flag("tty") and words.flag("interactive") and not os.isatty(0):
+        raise UsageError("-t with -i, but standard input is no terminal", "leave out -t")
 
 
 def _check_cidfile(words: Words) -> None:

@@ -11,7 +11,7 @@ from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
-from cwl_userspace.keeper import descendants
+from cwl_userspace.memory import TreeMemory, below
 
 OPTIONS = (
     Option("--no-trunc", FLAG, "whole ids"),
@@ -25,7 +25,7 @@ _TABLE = "{{.ID}}  {{.Name}}  {{.MemUsage}}  {{.MemPerc}}"
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
-    """Print the resident memory of a container's processes, again and again until it ends."""
+    """Print the memory that a container takes, again and again until it ends."""
     words = parse("stats", OPTIONS, argv)
     if words.flag("help"):
         return show("stats", "[OPTIONS] CONTAINER", OPTIONS)
@@ -33,13 +33,18 @@ def command(context: Context, argv: Sequence[str]) -> int:
         raise UsageError("stats needs one container", "give its name, or its id from --cidfile")
     record = runs.find(context.settings.state, words.arguments[0])
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = min(record.get("limits", {}).get("memory") or total, total)
+    tree: TreeMemory | None = None
     while runs.start_time(record["pid"]) == record["start"]:
-        used = sum(map(_resident, descendants(record["pid"])))
+        keeper = next(iter(below(record["pid"])), 0)
+        if tree is None and keeper:
+            tree = TreeMemory(keeper)
+        used = tree.exactly() if tree is not None else 0
         values = {
             "{{.ID}}": record["id"] if words.flag("no-trunc") else record["id"][:12],
             "{{.Name}}": record["name"] or record["id"][:12],
-            "{{.MemUsage}}": f"{used / (1 << 20):.1f}MiB / {total / (1 << 20):.1f}MiB",
-            "{{.MemPerc}}": f"{100 * used / total:.2f}%",
+            "{{.MemUsage}}": f"{used / (1 << 20):.1f}MiB / {limit / (1 << 20):.1f}MiB",
+            "{{.MemPerc}}": f"{100 * used / limit:.2f}%",
         }
         line = words.value("format", _TABLE)
         for field, text in values.items():
@@ -49,12 +54,3 @@ def command(context: Context, argv: Sequence[str]) -> int:
             break
         time.sleep(_PAUSE)
     return 0
-
-
-def _resident(pid: int) -> int:
-    """Bytes of memory that a process has in use (proc(5), statm)."""
-    try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0

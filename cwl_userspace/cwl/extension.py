@@ -30,6 +30,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from cwl_userspace.engines.base import NETWORK_OFF, READ_ONLY_BINDS, READ_ONLY_ROOT
 from cwl_userspace.engines.choose import choose
+from cwl_userspace.engines.promises import said
 from cwl_userspace.errors import UserspaceError
 from cwl_userspace.settings import load
 
@@ -107,7 +108,7 @@ def _announce() -> None:
 
 
 def _cautions(engine: Engine) -> list[str]:
-    kept = engine.promises()
+    kept = said(engine)
     return [
         f"the engine {engine.name} cannot promise {promise}: {kept[promise]}"
         for promise in _ASKED_BY_CWLTOOL

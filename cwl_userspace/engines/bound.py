@@ -194,7 +194,9 @@ class Bound:
     def guarded(self) -> list[str]:
         """Places of the host whose modes, owners and times must stay as they are."""
         read_only = [mount.source for mount in self._spec.mounts if mount.read_only]
-        return read_only if self.whole else [self._spec.rootfs, *read_only]
+        stored = [] if self.whole else [self._spec.rootfs]
+        own = [self.root, f"{self._private}/files"] if self._spec.read_only else []
+        return [*stored, *own, *read_only]
 
     def _check_room(self, target: str, place: str) -> None:
         """A mount point that is missing must not be made in a source that is read-only."""

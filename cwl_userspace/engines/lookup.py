@@ -79,7 +79,7 @@ def _check_format(view: View, name: str, place: str) -> None:
                 f"cannot execute {name!r}: it is for another processor",
                 "take the image for this one with --platform",
             )
-        needed = _loader(start)
+        needed = loader(start)
     else:
         raise CommandNotExecutable(f"cannot execute {name!r}: it is no program or script", _HINT)
     for interpreter in map(os.fsdecode, needed):
@@ -90,7 +90,7 @@ def _check_format(view: View, name: str, place: str) -> None:
             )
 
 
-def _loader(start: bytes) -> list[bytes]:
+def loader(start: bytes) -> list[bytes]:
     """What loads a dynamic program (elf(5), PT_INTERP of 64 bits); nothing for a static one."""
     if start[4] != 2:
         return []

@@ -6,6 +6,7 @@ from cwl_userspace.engines.base import (
     EMULATED_ROOT,
     LIMITS,
     NETWORK_OFF,
+    PROMISES,
     READ_ONLY_BINDS,
     READ_ONLY_ROOT,
 )
@@ -14,6 +15,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cwl_userspace.engines.base import Engine
     from cwl_userspace.spec import ContainerSpec
+
+
+def said(engine: Engine) -> dict[str, str]:
+    """What an engine says of each promise; silence is no promise."""
+    found = engine.promises()
+    return {name: found.get(name, "the engine says nothing of it") for name in PROMISES}
 
 
 def unmet(spec: ContainerSpec, engine: Engine) -> list[str]:
@@ -25,7 +32,7 @@ def unmet(spec: ContainerSpec, engine: Engine) -> list[str]:
         (EMULATED_ROOT, spec.identity.emulate_root),
         (LIMITS, spec.limits.any),
     )
-    kept = engine.promises()
+    kept = said(engine)
     return [
         f"the engine {engine.name} cannot promise {promise}: {kept[promise]}"
         for promise, wanted in asked

@@ -12,6 +12,7 @@ import os
 
 from cwl_userspace.engines import probe
 from cwl_userspace.engines.base import (
+    CLEAN_ENVIRONMENT,
     NETWORK_OFF,
     PRIVATE_PIDS,
     PROMISES,
@@ -21,6 +22,7 @@ from cwl_userspace.engines.base import (
 )
 from cwl_userspace.engines.bound import SHIM, Bound
 from cwl_userspace.engines.lookup import find_program, on_path
+from cwl_userspace.kernel import signals
 from cwl_userspace.script import script
 
 TYPE_CHECKING = False
@@ -39,6 +41,7 @@ HINT = (
 # Below this version truncate(2) goes past Landlock.
 _LANDLOCK_NEEDED = 3
 _LOADER = "proot/loader"
+_LOCATOR = "/dev/.cwl-userspace-locator"
 
 
 def find(setting: str, path: str) -> str:
@@ -75,6 +78,8 @@ class Proot:
         no_landlock = f"the kernel's Landlock is {self._facts['landlock']}, not 3 or newer"
         return {
             **dict.fromkeys(PROMISES, ""),
+            # Landlock keeps what is bound from looking into other processes (Linux 5.13).
+            CLEAN_ENVIRONMENT: "" if landlock else f"/proc tells the host's, and {no_landlock}",
             NETWORK_OFF: "" if self._facts["seccomp"] else "the kernel has no seccomp filters",
             READ_ONLY_BINDS: "" if landlock else no_landlock,
             READ_ONLY_ROOT: "" if landlock else no_landlock,
@@ -112,6 +117,10 @@ class Proot:
         program = find_program(
             plan.view, spec.argv, spec.environment.get("PATH", ""), spec.working_dir
         )
+        guarded = plan.guarded() if self._facts["mode_guard"] else []
+        located = bool(guarded) and self._facts["accelerated"]
+        if located:
+            plan.prepare("make_locator", f"{private}{_LOCATOR}", self._facts["machine"])
         all_binds = [*plan.tree(), *plan.asked()]
         binds = [f"{plan.without_colon(b.source)}:{b.place}!" for b in all_binds]
         return Launch(
@@ -122,21 +131,27 @@ class Proot:
                 *(["--kill-on-exit"] if self._facts["kill_on_exit"] else []),
                 *("-r", plan.root),
                 *(word for bind in binds for word in ("-b", bind)),
-                *("-w", spec.working_dir, SHIM),
+                *("-w", spec.working_dir, *([_LOCATOR] if located else []), SHIM),
             ],
             environment=self._own_environment(private),
             working_dir=private,
             namespaces=False,
             last=[
+                # Of real root's powers some reach past Landlock to processes of the host.
+                *([["drop_capabilities"]] if os.geteuid() == 0 else []),
+                # Upon it proot kills all that it traces; any other end would leave them running.
+                ["end_with_parent", signals.SIGQUIT],
                 ["no_new_privileges"],
                 *self._protection(spec, plan, private),
+                ["keep_within", spec.network_off],
                 *([["untranslated_paths"]] if self._facts["seccomp"] else []),
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=plan.operations(),
             private=private,
             skip=1,
-            guarded=plan.guarded() if self._facts["mode_guard"] else [],
+            guarded=guarded,
+            locator={"forgive": self._becomes_root(spec)} if located else {},
             terminal=spec.tty,
             limits=spec.limits.to_json(),
             script=script(program, spec.argv, spec.environment, terminal=spec.tty, bound=True),
@@ -158,11 +173,14 @@ class Proot:
 
     def _identity(self, spec: ContainerSpec) -> list[str]:
         identity = spec.identity
-        if identity.uid == 0 and os.geteuid() != 0:
+        if self._becomes_root(spec):
             return ["-0"]
         if (identity.uid, identity.gid) != (os.geteuid(), os.getegid()):
             return ["-i", f"{identity.uid}:{identity.gid}"]
         return []
+
+    def _becomes_root(self, spec: ContainerSpec) -> bool:
+        return spec.identity.uid == 0 and os.geteuid() != 0
 
     def _own_environment(self, private: str) -> dict[str, str]:
         """proot's own variables; the program gets its own from the status shim.

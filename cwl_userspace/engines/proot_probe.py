@@ -39,8 +39,7 @@ def examine(path: str, hint: str) -> dict[str, Any]:
     facts["kill_on_exit"] = "--kill-on-exit" in shown.stdout
     with tempfile.TemporaryDirectory(prefix="cwl-userspace-probe-") as directory:
         facts.update(_try(path, directory, facts["machine"]))
-    # With a filter of proot's own the keeper would see paths before their translation.
-    facts["mode_guard"] = not facts["accelerated"] and _mode_guard_works()
+    facts["mode_guard"] = mode_guard_works()
     return facts
 
 
@@ -74,7 +73,7 @@ def _run(command: list[str], environment: dict[str, str]) -> subprocess.Complete
     )
 
 
-def _mode_guard_works() -> bool:
+def mode_guard_works() -> bool:
     """True if this kernel lets a process hear of a child's calls (5.6 and newer)."""
 
     def install_and_wait() -> None:

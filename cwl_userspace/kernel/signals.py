@@ -10,7 +10,7 @@ import _signal  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGUSR1, SIGPIPE, SIGTERM, SIGCHLD, SIGCONT, SIGWINCH = (
     int(getattr(_signal, name))
@@ -56,11 +56,24 @@ def unblock() -> None:
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (*FORWARDED, SIGCHLD, KILL_NOW))
 
 
-def watch(fd: int, numbers: Iterable[int]) -> None:
-    """Have the number of each signal written to ``fd``, a pipe that does not block."""
-    for signal in numbers:
-        _signal.signal(signal, _nothing)
+def watch(fd: int, numbers: Iterable[int]) -> Callable[[], None]:
+    """Have the number of each signal written to ``fd``, a pipe that does not block.
+
+    The answer is to be called where all is to be as before.
+    """
+    before = [(signal, _signal.signal(signal, _nothing)) for signal in numbers]
     _signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+
+    def undo() -> None:
+        for signal, handler in before:
+            _signal.signal(signal, _signal.SIG_DFL if handler is None else handler)
+
+    return undo
+
+
+def unwatch() -> None:
+    """Write no numbers any more; the signals still do nothing."""
+    _signal.set_wakeup_fd(-1)
 
 
 def _nothing(signal: int, frame: object) -> None:

@@ -11,7 +11,7 @@ from tests.containers import Home
 
 
 def report(home: Home, *words: str, **environment: str) -> dict[str, Any]:
-    ran = home.call(*words, "doctor", "--json", "--offline", environment=environment)
+    ran = home.call(*words, "doctor", "--json", "--offline", "--quick", environment=environment)
     assert ran.err == b"", ran
     found: dict[str, Any] = json.loads(ran.out)
     return found
@@ -56,7 +56,7 @@ def test_a_configured_proot_that_is_none_is_said(home: Home) -> None:
 def test_forbidden_user_namespaces_are_said_and_proot_runs_instead(home: Home) -> None:
     """The switch counts for one name space and those below it, so the host is left alone."""
     forbid = "echo 0 > /proc/sys/user/max_user_namespaces; "
-    done = in_namespace(home, forbid + '"$0" doctor --json --offline')
+    done = in_namespace(home, forbid + '"$0" doctor --json --offline --quick')
     found = json.loads(done.stdout)
     assert not engines(found)["userns"]["works"]
     assert "max_user_namespaces" in engines(found)["userns"]["reason"]
@@ -70,7 +70,7 @@ def test_forbidden_user_namespaces_are_said_and_proot_runs_instead(home: Home) -
 def test_a_masked_proc_is_said_and_containers_run_in_spite_of_it(home: Home) -> None:
     """As in other containers, where a part of /proc is covered and no fresh one is allowed."""
     mask = "mount -t tmpfs none /proc/sys/kernel && exec unshare --user --map-root-user "
-    done = in_namespace(home, mask + '"$0" doctor --json --offline')
+    done = in_namespace(home, mask + '"$0" doctor --json --offline --quick')
     found = engines(json.loads(done.stdout))["userns"]
     assert found["works"] and "/proc" in found["promises"]["private pids"]
     ran = in_namespace(home, mask + '"$0" --engine userns run busybox cat /proc/self/comm')
@@ -80,7 +80,7 @@ def test_a_masked_proc_is_said_and_containers_run_in_spite_of_it(home: Home) -> 
 def test_a_read_only_store_is_said_and_images_in_it_run(home: Home) -> None:
     store = home.environment["CWL_USERSPACE_HOME"]
     protect = f"mount --bind {store} {store} && mount -o remount,bind,ro {store} && "
-    done = in_namespace(home, protect + '"$0" doctor --json --offline')
+    done = in_namespace(home, protect + '"$0" doctor --json --offline --quick')
     assert json.loads(done.stdout)["store"]["writable"] is False
     for engine in ("userns", "proot"):
         ran = in_namespace(home, protect + f'"$0" --engine {engine} run busybox echo read')
@@ -90,7 +90,7 @@ def test_a_read_only_store_is_said_and_images_in_it_run(home: Home) -> None:
 
 
 def test_the_report_reads_well_as_text(home: Home) -> None:
-    text = home.call("doctor", "--offline").text
+    text = home.call("doctor", "--offline", "--quick").text
     assert "userns: works (chosen)" in text and "store" in text and "landlock" in text
 
 

@@ -73,7 +73,7 @@ def test_dpkg_installs_and_removes_a_package(system: Home, packages: Path, engin
     "script",
     [
         "useradd -m bob && groupadd team && usermod -aG team bob && id -Gn bob",
-        "useradd -m bob && echo bob:secret | chpasswd && passwd -l bob && userdel -r bob",
+        "useradd -m bob && echo bob:secret | chpasswd && passwd -l bob && userdel bob",
         "touch f && chown 1:2 f && chown -h daemon:mail f && chgrp -R games f",
         "setpriv --reuid daemon --regid daemon --clear-groups true",
         "su daemon -s /bin/sh -c true && runuser -u daemon -- true",

@@ -98,8 +98,8 @@ def test_a_kill_of_all_that_is_ours_leaves_nothing_alive_in_namespaces(home: Hom
 
 
 def children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(word) for task in tasks for word in task.read_text().split()]
 
 
 @pytest.mark.parametrize("code", [0, 5])
@@ -192,7 +192,7 @@ def test_a_named_container_is_found_and_killed_by_others(box: Box, tmp_path: Pat
     options: list[Word] = ["--name", name, "--cidfile", tmp_path / "cid"]
     process = box.start_sh(tree(word, "exec sleep 1000"), *options)
     share = home.call("stats", "--no-stream", "--format", "{{.MemPerc}}", name).text
-    assert share.endswith("%\n") and 0 < float(share[:-2]) < 50
+    assert share.endswith("%\n") and 0 <= float(share[:-2]) < 50
     identifier = (tmp_path / "cid").read_text()
     shown = home.call("stats", "--no-stream", "--no-trunc", identifier).text
     assert identifier in shown and name in shown

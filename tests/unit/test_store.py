@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -245,6 +246,33 @@ def test_a_copy_of_a_tree_is_like_the_tree(tmp_path: Path) -> None:
     assert snapshot(tmp_path / "copy") == snapshot(source)
     assert os.stat(tmp_path / "copy" / "f").st_mtime_ns == 7
     assert os.stat(tmp_path / "copy" / "d").st_mtime_ns == 9
+
+
+def test_a_copy_has_pipes_and_holes_and_names_what_could_not_be_read(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    os.mkfifo(source / "pipe", 0o640)
+    os.link(source / "pipe", source / "pipe again")
+    with open(source / "sparse", "wb") as file:
+        file.seek(64 << 20)
+        file.write(b"end")
+        file.truncate(128 << 20)
+    (source / "closed").write_bytes(b"x")
+    (source / "closed").chmod(0)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(source / "socket"))
+    unread = copy_tree(str(source), str(tmp_path / "copy"))
+    copy = tmp_path / "copy"
+    assert sorted(os.listdir(copy)) == ["closed", "pipe", "pipe again", "sparse"]
+    assert stat.S_ISFIFO((copy / "pipe").stat().st_mode)
+    assert stat.S_IMODE((copy / "pipe").stat().st_mode) == 0o640
+    assert (copy / "pipe").stat().st_ino == (copy / "pipe again").stat().st_ino
+    assert (copy / "sparse").stat().st_size == 128 << 20
+    assert (copy / "sparse").stat().st_blocks * 512 < 1 << 20
+    with open(copy / "sparse", "rb") as file:
+        file.seek((64 << 20) - 1)
+        assert file.read(4) == b"\0end"
+    assert unread == ([] if os.geteuid() == 0 else [str(source / "closed")])
 
 
 def test_a_copy_may_be_deeper_than_frames_of_python(tmp_path: Path) -> None:

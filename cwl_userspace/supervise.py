@@ -1,0 +1,201 @@
+"""The supervisor's wait for the end of a container: it serves, hands on, limits, and ends it."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from cwl_userspace import keeper
+from cwl_userspace.kernel import signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from cwl_userspace.engines.base import Launch
+    from cwl_userspace.limits import Limiter
+
+    class Service(Protocol):
+        """Something that copies bytes to or from the program."""
+
+        def register(self, poll: select.poll) -> None:
+            """Say which descriptors to wait for."""
+
+        def serve(self, fd: int, event: int) -> None:
+            """Do what can be done for one of them; raise OSError if it cannot be printed."""
+
+        def signalled(self, number: int) -> None:
+            """Heed a signal to the supervisor."""
+
+        def waiting(self) -> int:
+            """What can be served after the program's end: a descriptor to write to, or -1."""
+
+
+# How long a program may take to end after a signal that asks it to, in seconds: Docker's default.
+GRACE = 10.0
+_PARENT_CHECK = 0.5
+# How long nobody may read the rest of the output of a program that was asked to end, in seconds.
+_READER = 1.0
+
+
+class Vigil:
+    """One wait. Afterwards: ``asked``, the first signal that asked the program to end, or 0;
+    ``orphans``, true if the keeper was killed; ``unwritable``, why the program's output could not
+    be passed on; ``largest``, the memory in bytes of the largest process that was reaped.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        pid: int,
+        lifeline: int,
+        services: Sequence[Service],
+        limiter: Limiter | None,
+    ) -> None:
+        """``pid`` is the keeper, which ends everything when ``lifeline`` is closed."""
+        self._launch = launch
+        self._pid = pid
+        self._lifeline = lifeline
+        self._services = services
+        self._limiter = limiter
+        self._deadline = 0.0
+        self._reaped = False
+        self._parent = _ParentWatch(0, select.poll())
+        self.asked = 0
+        self.orphans = False
+        self.unwritable: OSError | None = None
+        self.largest = 0
+
+    def wait(self, wakeup: int, caller: int) -> int:
+        """Serve until the keeper has ended; return its exit code.
+
+        Numbers of signals come on ``wakeup``. The end of the process ``caller``, unless it is 0,
+        ends the container.
+        """
+        signals.unblock()
+        poll = select.poll()
+        poll.register(wakeup, select.POLLIN)
+        parent = self._parent = _ParentWatch(caller, poll)
+        while True:
+            pid, status, used = os.wait4(self._pid, os.WNOHANG)
+            if pid:
+                self._reaped = True
+                self.orphans = os.WIFSIGNALED(status)
+                self.largest = used.ru_maxrss * 1024
+                self._print_rest(wakeup)
+                return keeper.exit_code(status)
+            for service in self._services:
+                service.register(poll)
+            for fd, event in poll.poll(self._timeout(parent.must_poll)):
+                if fd == wakeup:
+                    self._signalled(os.read(fd, 64))
+                elif fd != parent.fd:
+                    self._serve(fd, event)
+            self._look()
+            if parent.gone() or (self._deadline and time.monotonic() >= self._deadline):
+                self.end()
+
+    def end(self) -> None:
+        """End the container now: the keeper kills everything when this pipe closes."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+        self._deadline = 0.0
+        if self._launch.namespaces:
+            self._send(signals.SIGKILL)
+
+    def close(self) -> None:
+        """Give back what is held; the container has ended."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+        self._parent.close()
+
+    def _print_rest(self, wakeup: int) -> None:
+        """Have the output passed on that is left, unless nobody wants to wait for it."""
+        poll = select.poll()
+        poll.register(wakeup, select.POLLIN)
+        for service in self._services:
+            while (fd := service.waiting()) >= 0:
+                poll.register(fd, select.POLLOUT)
+                over = self.asked or (self._limiter is not None and self._limiter.reached)
+                events = poll.poll(_READER * 1000 if over else None)
+                for ready, event in events:
+                    if ready == wakeup:
+                        self._signalled(os.read(wakeup, 64))
+                    else:
+                        self._serve(ready, event)
+                if not events:
+                    return
+
+    def _timeout(self, check_parent: bool) -> float | None:
+        """Milliseconds until something must be looked at again; None for never."""
+        waits = self._limiter.waits() if self._limiter is not None else []
+        if check_parent:
+            waits.append(_PARENT_CHECK)
+        if self._deadline:
+            waits.append(max(0.0, self._deadline - time.monotonic()))
+        return min(waits) * 1000 if waits else None
+
+    def _serve(self, fd: int, event: int) -> None:
+        try:
+            for service in self._services:
+                service.serve(fd, event)
+        except OSError as error:
+            # Nobody can have what the program prints, so it is as if its terminal were gone.
+            if self.unwritable is None:
+                self.unwritable = error
+                self._forward(signals.SIGHUP)
+
+    def _signalled(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number == signals.KILL_NOW:
+                self.end()
+            elif number in signals.FORWARDED:
+                for service in self._services:
+                    service.signalled(number)
+                self._forward(number)
+
+    def _forward(self, number: int) -> None:
+        if number in signals.ENDING:
+            self.asked = self.asked or number
+            self._deadline = self._deadline or time.monotonic() + GRACE
+        self._send(number)
+
+    def _send(self, number: int) -> None:
+        """Signal the keeper, unless it has been reaped: its number may be another's by now."""
+        if not self._reaped:
+            os.kill(self._pid, number)
+
+    def _look(self) -> None:
+        """See whether a limit has been reached."""
+        reached = self._limiter.look() if self._limiter is not None else ""
+        if reached == "time":
+            self._forward(signals.SIGTERM)
+        elif reached == "memory":
+            self.end()
+
+
+class _ParentWatch:
+    """Notices the end of the calling process, which is not that of one of its threads."""
+
+    def __init__(self, caller: int, poll: select.poll) -> None:
+        self._caller = caller
+        self.fd = -1
+        if caller:
+            try:
+                self.fd = os.pidfd_open(caller)
+                poll.register(self.fd, select.POLLIN)
+            except (OSError, AttributeError):
+                self.fd = -1
+        self.must_poll = bool(caller) and self.fd < 0
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def gone(self) -> bool:
+        """True once the caller has ended, and so somebody else is our parent."""
+        return bool(self._caller) and os.getppid() != self._caller
