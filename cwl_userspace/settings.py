@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAME = "cwl-userspace"
-ON_UNMET = ("refuse", "warn")
+ON_UNMET = ("refuse", "warn", "copy")
 ROOT_IDS = ("auto", "emulated", "mapped")
 _UPPER = ("auto", "memory", "disk")
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
