@@ -208,7 +208,7 @@ def delegated(wanted: set[str], environ: Mapping[str, str], ask: bool) -> tuple[
 
     With ``ask`` the user's systemd is asked for one if there is none. Raise NotDelegated.
     """
-    mount = environ.get("CWL_USERSPACE_CGROUP") or cgroups.mount_point()
+    mount = cgroups.mount_point()
     try:
         return cgroups.find_parent(mount, cgroups.own_place(mount), wanted)
     except cgroups.NotOurs:

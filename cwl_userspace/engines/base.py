@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from cwl_userspace.spec import ContainerSpec
 
 PRIVATE_ROOT = "private root"  # no file of the host outside the binds; the image never changes
-CLEAN_ENVIRONMENT = "clean environment"  # no variable of the host, nothing of the engine's own
+# No variable of the host; of the engine's own none but those that its notes name.
+CLEAN_ENVIRONMENT = "clean environment"
 NETWORK_OFF = "network off"
 READ_ONLY_BINDS = "read-only binds"
 READ_ONLY_ROOT = "read-only root"

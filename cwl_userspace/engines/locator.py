@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import struct
 
-from cwl_userspace.engines.status import _assemble_aarch64, _assemble_x86_64, _elf
+from cwl_userspace.engines.machinecode import assemble_aarch64, assemble_x86_64, executable
 
 DIRECTORY_AT, PATH_AT, LONGEST = 8, 72, 8192
 
@@ -138,9 +138,9 @@ def locator_program(machine: str, socket: int) -> bytes:
     *socket* is the descriptor that it will have inherited and serves on.
     """
     if machine == "x86_64":
-        code = _assemble_x86_64(_X86_64.format(socket=struct.pack("<I", socket).hex(" ")))
+        code = assemble_x86_64(_X86_64.format(socket=struct.pack("<I", socket).hex(" ")))
     elif machine == "aarch64":
-        code = _assemble_aarch64(_AARCH64.format(socket=f"{0xD2800000 | socket << 5:08x}"))
+        code = assemble_aarch64(_AARCH64.format(socket=f"{0xD2800000 | socket << 5:08x}"))
     else:
         raise KeyError(machine)
-    return _elf(machine, code)
+    return executable(machine, code)

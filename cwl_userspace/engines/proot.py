@@ -12,6 +12,7 @@ import os
 
 from cwl_userspace.engines import probe
 from cwl_userspace.engines.base import (
+    CLEAN_ENVIRONMENT,
     NETWORK_OFF,
     PRIVATE_PIDS,
     PROMISES,
@@ -101,6 +102,8 @@ class Proot:
         no_landlock = f"the kernel's Landlock is {self._facts['landlock']}, not 3 or newer"
         return {
             **dict.fromkeys(PROMISES, ""),
+            # Landlock keeps what is bound from looking into other processes (Linux 5.13).
+            CLEAN_ENVIRONMENT: "" if landlock else f"/proc tells the host's, and {no_landlock}",
             NETWORK_OFF: "" if self._facts["seccomp"] else "the kernel has no seccomp filters",
             READ_ONLY_BINDS: "" if landlock else no_landlock,
             READ_ONLY_ROOT: "" if landlock else no_landlock,
@@ -180,6 +183,7 @@ class Proot:
                 ["end_with_parent", signals.SIGQUIT],
                 ["no_new_privileges"],
                 *self._protection(spec, plan, private),
+                ["keep_within", spec.network_off],
                 *([["untranslated_paths"]] if self._facts["seccomp"] else []),
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
