@@ -18,6 +18,7 @@ to do, and the exit code that the command line gives (125 unless said, as Docker
     ├── EngineError                the chosen engine cannot run here
     │   └── PromiseUnmet           asked for something that the engine cannot promise
     ├── LimitReached               124 for time, as timeout(1) has it; 137 for memory, as Docker
+    ├── DockerfileError            1: a Dockerfile that is none, or a step of it that failed
     ├── CommandNotFound            127
     └── CommandNotExecutable       126
 """
@@ -99,6 +100,12 @@ class LimitReached(UserspaceError):
     def __init__(self, message: str, hint: str, exit_code: int) -> None:
         super().__init__(message, hint)
         self.exit_code = exit_code
+
+
+class DockerfileError(UserspaceError):
+    """A Dockerfile that has no meaning, or a step of it that failed."""
+
+    exit_code = 1
 
 
 class CommandNotFound(UserspaceError):

@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import select
+import struct
 
-from cwl_userspace.kernel import modeguard
+from cwl_userspace.kernel import modeguard, syscalls
+from cwl_userspace.kernel.modecalls import Call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+# How long the container's locator may take for a path, in milliseconds.
+_PATIENCE = 10_000
+_ABOVE_ALL = 10
+_DIRECTORY_SIZE = 64
+_NUMBER = "=q"
 
 
 class Guard:
-    """Keeps the modes, owners and times of places on the host; see kernel.modeguard."""
+    """Keeps the modes, owners and times of places on the host; see kernel.modeguard.
 
-    __slots__ = ("_from_child", "_from_keeper", "_protected", "_to_child", "_to_keeper", "listener")
+    ``locator`` is empty where the engine's program sees the calls first and has translated their
+    paths; otherwise it says by ``forgive`` whether root is emulated, and the container's locator
+    is to have the socket that is ``inherited``.
+    """
 
-    def __init__(self, protected: Sequence[str]) -> None:
+    __slots__ = (
+        "_child",
+        "_forgive",
+        "_from_child",
+        "_from_keeper",
+        "_locator",
+        "_ours",
+        "_process",
+        "_protected",
+        "_to_child",
+        "_to_keeper",
+        "_waiting",
+        "inherited",
+        "listener",
+    )
+
+    def __init__(self, protected: Sequence[str], locator: Mapping[str, Any] | None = None) -> None:
         self._protected = tuple(protected)
-        self._from_child, self._to_keeper = os.pipe()
-        self._from_keeper, self._to_child = os.pipe()
+        self._from_child, self._to_keeper = _pipe()
+        self._from_keeper, self._to_child = _pipe()
+        self._locator = bool(locator)
+        self._forgive = bool(locator and locator["forgive"])
+        self._ours = self._process = -1
+        self.inherited: list[int] = []
+        if self._locator:
+            self._ours, theirs = _socket_pair()
+            self.inherited.append(theirs)
+        self._child = 0
+        self._waiting: list[modeguard.Notification] = []
         self.listener = -1
 
     def install(self) -> None:
@@ -31,6 +71,7 @@ class Guard:
 
     def adopt(self, child: int) -> None:
         """In the keeper: take the filter's descriptor over, and let the child go on."""
+        self._child = child
         os.close(self._to_keeper)
         said = os.read(self._from_child, 16)
         if said:
@@ -38,5 +79,103 @@ class Guard:
         os.close(self._to_child)
 
     def answer(self) -> None:
-        """Serve one call that the filter has stopped."""
-        modeguard.answer(self.listener, self._protected)
+        """Serve the calls that the filter has stopped."""
+        self._receive()
+        while self._waiting:
+            waiting = self._waiting.pop(0)
+            find = self._locate if self._locator else modeguard.find_translated
+            modeguard.settle(waiting, self._protected, find, self._forgive)
+
+    def _receive(self) -> None:
+        """Take the next call; one of the engine's own program, which traces, is settled at once.
+
+        It may be in the way of what the locator is asked for.
+        """
+        waiting = modeguard.receive(self.listener)
+        if waiting is None:
+            return
+        if waiting.call.pid == self._child:
+            modeguard.settle(waiting, self._protected, modeguard.find_translated)
+        else:
+            self._waiting.append(waiting)
+
+    def _locate(self, call: Call) -> int:
+        """What a call is aimed at, by the eyes of the container."""
+        path = call.path()
+        of_cwd = call.directory == syscalls.AT_FDCWD
+        if not path and not of_cwd:
+            return modeguard.held(call.pid, call.directory)
+        place = f"/proc/{call.pid}/" + ("cwd" if of_cwd else f"fd/{call.directory}")
+        if path.startswith(b"/"):
+            place = "/"
+        how = os.O_PATH | os.O_CLOEXEC | (0 if call.follows else os.O_NOFOLLOW)
+        request = struct.pack(f"{_NUMBER}{_DIRECTORY_SIZE}s", how, place.encode())
+        if self._process < 0:
+            self._process = self._meet()
+        os.write(self._ours, request + (modeguard.own_path(path, call.pid) or b".") + b"\0")
+        (number,) = struct.unpack(_NUMBER, self._said())
+        try:
+            if number < 0:
+                raise OSError(-number, os.strerror(-number))
+            return syscalls.pidfd_getfd(self._process, number)
+        finally:
+            os.write(self._ours, b"x")
+
+    def _meet(self) -> int:
+        """The locator's process: the first word on the socket was said before any program ran."""
+        (pid,) = struct.unpack(_NUMBER, self._said())
+        process = syscalls.pidfd_open(pid)
+        # It may have been killed, and its number be that of somebody else since.
+        above = pid
+        while above != os.getpid():
+            above = _parent(above)
+            if not above:
+                os.close(process)
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        return process
+
+    def _said(self) -> bytes:
+        """The locator's next word; OSError where it is gone or says nothing."""
+        poll = select.poll()
+        for descriptor in (self._ours, self.listener, self._process):
+            if descriptor >= 0:
+                poll.register(descriptor, select.POLLIN)
+        while True:
+            ready = [descriptor for descriptor, _ in poll.poll(_PATIENCE)]
+            if self._ours in ready:
+                word = os.read(self._ours, 64)
+                if len(word) == struct.calcsize(_NUMBER):
+                    return word
+            if self.listener in ready:
+                self._receive()
+            elif self._ours not in ready or not word:
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def _parent(pid: int) -> int:
+    """The parent of a process; 0 if there is none (proc(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe whose ends are in nobody's way: a child has its own use for the low numbers."""
+    return _moved(*os.pipe())
+
+
+def _socket_pair() -> tuple[int, int]:
+    """Two connected sockets that keep packets apart."""
+    from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
+
+    one, other = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    return _moved(one.detach(), other.detach())
+
+
+def _moved(*descriptors: int) -> tuple[int, int]:
+    first, second = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE_ALL) for fd in descriptors)
+    for fd in descriptors:
+        os.close(fd)
+    return first, second

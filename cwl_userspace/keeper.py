@@ -17,6 +17,7 @@ import select
 
 from cwl_userspace.kernel import signals
 from cwl_userspace.kernel import syscalls as sys_
+from cwl_userspace.shimwatch import ShimWatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,12 +100,14 @@ def keep(
     target: Callable[[], int],
     status: int = -1,
     guard: Guard | None = None,
+    shim: bool = False,
 ) -> int:
     """Wait for the program, adopting and reaping all others; return its exit code.
 
     The program is the child, or it tells of its end by a byte on ``status``. Signals go to the
     process that ``target`` names, and wait while it gives 0. ``KILLED`` is returned as soon as
-    the supervisor is gone. Raise EngineEnded where the byte did not come.
+    the supervisor is gone, or where ``shim`` says that the target is one that was killed. Raise
+    EngineEnded where the byte did not come.
     """
     poll = select.poll()
     poll.register(lifeline, 0)
@@ -114,6 +117,7 @@ def keep(
     listener = guard.listener if guard is not None else -1
     if listener >= 0:
         poll.register(listener, select.POLLIN)
+    watch = ShimWatch(target, poll) if shim else None
     held: list[int] = []
     signals.unblock()
     while True:
@@ -124,7 +128,11 @@ def keep(
                 raise EngineEnded(code)
             return code if told is None else told
         held = _pass_on(held, target)
-        for fd, event in poll.poll(_SOON if held else None):
+        events = poll.poll(_SOON if held else watch.timeout() if watch is not None else None)
+        if watch is not None and watch.look([fd for fd, _ in events]):
+            told = _told(status)
+            return KILLED if told is None else told
+        for fd, event in events:
             if fd == lifeline:
                 return KILLED
             if fd == listener:
@@ -156,8 +164,23 @@ def kill_all_below() -> None:
         sys_.libc().usleep(2000)
 
 
+def kill_all_others() -> None:
+    """As process 1: kill all in this process name space, and wait for their end."""
+    try:
+        os.kill(-1, signals.SIGKILL)
+        while True:
+            os.waitpid(-1, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
+
+
 def first_child(pid: int) -> int:
     """A child of a process; 0 if it has none."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return int((file.read().split() or (b"0",))[0])
+    except OSError:  # the process is gone, or the kernel has no such file
+        pass
     return next((child for child, parent in _processes() if parent == pid), 0)
 
 

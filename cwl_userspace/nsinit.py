@@ -52,6 +52,23 @@ def restrict_writes(places: Sequence[str]) -> None:
     restrict([*places, *reopened_streams()])
 
 
+def no_streams() -> None:
+    """Have neither input nor output: what is to be started last gets them another way."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1):
+        os.dup2(null, fd)
+
+
+def keep_within(network_off: bool) -> None:
+    """Have no signal reach a process outside and, with the network off, no abstract socket.
+
+    Where the kernel cannot (Linux below 6.12) this does nothing.
+    """
+    from cwl_userspace.kernel.landlock import keep_within as keep
+
+    keep(abstract_sockets=network_off)
+
+
 def untranslated_paths() -> None:
     """Have system calls that proot lets through untranslated answer that they do not exist."""
     from cwl_userspace.kernel import seccomp
@@ -90,9 +107,12 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "drop_capabilities": nsidentity.drop_capabilities,
     "hostname": nsidentity.set_hostname,
     "loopback": sys_.loopback_up,
+    "end_with_parent": sys_.set_pdeathsig,
     "no_new_privileges": sys_.set_no_new_privs,
     "filter": nsidentity.install_filter,
     "restrict_writes": restrict_writes,
+    "no_streams": no_streams,
+    "keep_within": keep_within,
     "untranslated_paths": untranslated_paths,
     "no_network": no_network,
 }

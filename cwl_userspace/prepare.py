@@ -62,6 +62,14 @@ def make_status_shim(path: str, machine: str) -> None:
     _write(path, status_program(machine, REPORT, BLOCK), 0o755)
 
 
+def make_locator(path: str, machine: str) -> None:
+    """The program that opens paths for the keeper."""
+    from cwl_userspace.engines.locator import locator_program
+    from cwl_userspace.script import LOCATOR
+
+    _write(path, locator_program(machine, LOCATOR), 0o755)
+
+
 def make_loader(path: str, proot: str) -> None:
     """The loader that a proot carries inside, as a file; nothing where it carries none."""
     from cwl_userspace.engines.proot_loader import loaders
@@ -117,6 +125,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "make_file": make_file,
     "make_room": make_room,
     "make_status_shim": make_status_shim,
+    "make_locator": make_locator,
     "make_loader": make_loader,
     "copy_tree": copy_tree,
     "anchor_links": anchor_links,

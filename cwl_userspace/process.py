@@ -157,7 +157,9 @@ class _Supervisor:
         wakeup_in, wakeup_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signals.watch(wakeup_out, (*signals.FORWARDED, signals.SIGCHLD))
         os.setsid()
-        sys_.set_pdeathsig(signals.SIGKILL if launch.namespaces else signals.SIGTERM)
+        # One that has something to clear away sees by the lifeline that it is to end.
+        at_once = launch.namespaces and not launch.private
+        sys_.set_pdeathsig(signals.SIGKILL if at_once else signals.SIGTERM)
         if not launch.namespaces:
             sys_.set_child_subreaper()
         if self._limiter is not None:
@@ -172,6 +174,7 @@ class _Supervisor:
         program = keeper.Program(launch.argv, launch.environment, launch.working_dir, terminal)
         status_in, inherited = self._shim_descriptors() if launch.script else (-1, [])
         guard = self._guard()
+        inherited += guard.inherited if guard is not None else []
 
         def become_container() -> None:
             if self._limiter is not None:
@@ -189,12 +192,15 @@ class _Supervisor:
             os.dup2(null, fd)
         for fd in inherited:
             os.close(fd)
+        shim = bool(launch.script and launch.skip) and not launch.namespaces
         code = keeper.keep(
-            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard
+            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard, shim
         )
         if not launch.namespaces:
             keeper.kill_all_below()
-        nsinit.tidy(launch.after)
+        elif launch.after or launch.private:
+            keeper.kill_all_others()
+            nsinit.tidy(launch.after)
         if code == keeper.KILLED:
             # The supervisor may have been killed, and then nobody else would.
             if self._terminal is not None:
@@ -208,7 +214,7 @@ class _Supervisor:
             return None
         from cwl_userspace.guard import Guard
 
-        return Guard(self._launch.guarded)
+        return Guard(self._launch.guarded, self._launch.locator)
 
     def _shim_descriptors(self) -> tuple[int, list[int]]:
         """The read end of the status pipe, and what the shim inherits."""

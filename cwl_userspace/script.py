@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 # Where the shim has its block: above itself, and the gigabyte that the kernel moves a break by.
 PLACE = 0x50000000
 LENGTH = 0x1000000
-_HEADER = struct.Struct("<QQQQQQQ")
+# path, argv, envp, filters, flags, the signal at the parent's end, Landlock's rules, maps of ids,
+# the first of three descriptors that are to be the standard streams
+_HEADER = struct.Struct("<QQQQQQQQQ")
 _TERMINAL, _HIDDEN = 1, 2
-# The descriptors that a shim inherits: to tell of the end on, its block, Landlock's rules.
-REPORT, BLOCK, RULES = 3, 4, 5
+# The descriptors that a shim always inherits: to tell of the end on, and its block.
+REPORT, BLOCK = 3, 4
+# The locator's socket, which follows where a program is traced (see engines.locator).
+LOCATOR = 5
 # The longest argument (MAX_ARG_STRLEN with the smallest pages), and what all of them and their
 # pointers may take: a quarter of the stack's limit, and never more than this (fs/exec.c).
 _LONGEST = 0x20000
@@ -40,16 +44,21 @@ def script(
     environment: Mapping[str, str],
     terminal: bool = False,
     hidden: bool = False,
+    ids: Sequence[int] = (),
     bound: bool = False,
     filters: Sequence[str] = (),
     writable: Sequence[str] | None = None,
+    streams: bool = False,
 ) -> dict[str, Any]:
     """What a shim is to execute and how, as plain values for a Launch.
 
     ``terminal``: standard input becomes the controlling terminal. ``hidden``: the shim cannot be
-    looked into by what it starts. ``bound``: it and the program are killed when what started them
-    ends. ``filters``: seccomp filters in hexadecimal. ``writable``: the only places of the host
-    that can be written to (Landlock), or None for no such rule.
+    looked into by what it starts. ``ids``: the user and group that the program becomes, in a user
+    name space of its own, where the shim has none but user and group 0. ``bound``: shim and
+    program are killed when what started them ends. ``filters``: seccomp filters in hexadecimal.
+    ``writable``: the only places of the host that can be written to (Landlock), or None for no
+    such rule. ``streams``: the standard streams go by other descriptors, since the engine would
+    put pipes in their place.
     """
     return {
         "path": path,
@@ -57,14 +66,16 @@ def script(
         "environment": dict(environment),
         "terminal": terminal,
         "hidden": hidden,
+        "ids": list(ids),
         "bound": bound,
         "filters": list(filters),
         "writable": None if writable is None else list(writable),
+        "streams": streams,
     }
 
 
 def descriptors(values: Mapping[str, Any], place: str) -> list[int]:
-    """Open what a shim inherits as BLOCK and RULES for these values; the latter only if needed.
+    """Open what a shim inherits as BLOCK and the following for these values.
 
     ``place`` is a directory to write to where the kernel has no files in memory (before 3.17).
     Raise TooLong, or OSError.
@@ -72,6 +83,8 @@ def descriptors(values: Mapping[str, Any], place: str) -> list[int]:
     held = [_file(block(values), place)]
     if values["writable"] is not None:
         held.append(landlock.write_rules([*values["writable"], *reopened_streams()]))
+    if values["streams"]:
+        held += [os.dup(fd) for fd in (0, 1, 2)]
     return held
 
 
@@ -82,40 +95,72 @@ def reopened_streams() -> list[str]:
 
 
 def block(values: Mapping[str, Any]) -> bytes:
-    """The block: pointers first, then what they point to."""
-    argv = [os.fsencode(word) for word in values["argv"]]
-    environment = values["environment"].items()
-    variables = [os.fsencode(f"{name}={value}") for name, value in environment]
-    if _too_much([*argv, *variables]):
-        raise TooLong(f"the arguments of {values['argv'][0]!r} are too long for the kernel")
+    """The block of memory for these values; raise TooLong."""
+    argv = values["argv"]
+    variables = [f"{name}={value}" for name, value in values["environment"].items()]
+    if _too_much([os.fsencode(text) for text in (*argv, *variables)]):
+        raise TooLong(f"the arguments of {argv[0]!r} are too long for the kernel")
+    memory = _Memory()
     filters = [bytes.fromhex(code) for code in values["filters"]]
-    argv_at = PLACE + _HEADER.size
-    environment_at = argv_at + 8 * (len(argv) + 1)
-    filters_at = environment_at + 8 * (len(variables) + 1)
-    at = filters_at + 16 * (len(filters) + 1)
-    programs = []
-    for code in filters:  # struct sock_fprog
-        programs.append(struct.pack("<H6xQ", len(code) // 8, at))
-        at += len(code)
-    texts = [os.fsencode(values["path"]), *argv, *variables]
-    places = []
-    for text in texts:
-        places.append(at)
-        at += len(text) + 1
-    path_at, *pointers = places
-    pointers[len(argv) : len(argv)] = [0]
-    flags = _TERMINAL * values["terminal"] + _HIDDEN * values["hidden"]
-    rules = 0 if values["writable"] is None else RULES
-    end = signals.SIGKILL * values["bound"]
-    parts = [
-        _HEADER.pack(path_at, argv_at, environment_at, filters_at, flags, end, rules),
-        struct.pack(f"<{len(pointers) + 1}Q", *pointers, 0),
-        *programs,
-        bytes(16),
-        *filters,
-        *(text + b"\0" for text in texts),
+    maps = _maps(values["ids"])
+    rules = 0 if values["writable"] is None else BLOCK + 1
+    streams = (rules or BLOCK) + 1 if values["streams"] else 0
+    memory.header(
+        memory.text(values["path"]),
+        memory.table([memory.text(word) for word in argv], 1),
+        memory.table([memory.text(setting) for setting in variables], 1),
+        memory.table([w for code in filters for w in (len(code) // 8, memory.put(code))], 2),
+        _TERMINAL * values["terminal"] + _HIDDEN * values["hidden"],
+        signals.SIGKILL * values["bound"],
+        rules,
+        memory.table([w for at, text in maps for w in memory.file(at, text)], 3) if maps else 0,
+        streams,
+    )
+    return bytes(memory.content)
+
+
+class _Memory:
+    """Memory that is filled from PLACE on."""
+
+    __slots__ = ("content",)
+
+    def __init__(self) -> None:
+        self.content = bytearray(_HEADER.size)
+
+    def put(self, data: bytes) -> int:
+        """Add bytes; return their address, a multiple of 8."""
+        self.content += bytes(-len(self.content) % 8)
+        at = PLACE + len(self.content)
+        self.content += data
+        return at
+
+    def text(self, text: str) -> int:
+        """Add a string with its end."""
+        return self.put(os.fsencode(text) + b"\0")
+
+    def table(self, words: Sequence[int], end: int) -> int:
+        """Add 64-bit words and as many zeros as tell the end."""
+        return self.put(struct.pack(f"<{len(words) + end}Q", *words, *[0] * end))
+
+    def file(self, path: str, text: str) -> tuple[int, int, int]:
+        """The words for what is to be written to a file."""
+        return self.text(path), self.text(text), len(text)
+
+    def header(self, *words: int) -> None:
+        """Write what the shim finds at the beginning."""
+        _HEADER.pack_into(self.content, 0, *words)
+
+
+def _maps(ids: Sequence[int]) -> list[tuple[str, str]]:
+    """What to write where for a user and a group in a new user name space."""
+    if not ids:
+        return []
+    uid, gid = ids
+    return [
+        ("/proc/self/setgroups", "deny"),
+        ("/proc/self/uid_map", f"{uid} 0 1"),
+        ("/proc/self/gid_map", f"{gid} 0 1"),
     ]
-    return b"".join(parts)
 
 
 def _file(content: bytes, place: str) -> int:

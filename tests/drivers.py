@@ -106,8 +106,9 @@ class FakeDriver:
             exec "$@"
         """
         path = f"{self.programs}:{environment['PATH']}"
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
         return subprocess.run(
-            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
+            ["unshare", *user, "--mount", "sh", "-c", script, "sh"]
             + [os.fsdecode(word) for word in command],
             env={**environment, "PATH": path},
             capture_output=True,

@@ -11,8 +11,9 @@ from pathlib import Path
 from tests.containers import GROUP, PASSWD, Tar
 
 # Enough to write scripts with: a shell, and what looks at and changes files.
-PROGRAMS = tuple(
-    "cat chmod cp env head id kill ln ls mkdir mv readlink rm rmdir sleep stat touch true".split()
+PROGRAMS = (
+    *("cat", "chmod", "chown", "cp", "env", "head", "id", "kill", "ln", "ls", "mkdir", "mknod"),
+    *("mv", "readlink", "rm", "rmdir", "sleep", "stat", "touch", "true"),
 )
 
 

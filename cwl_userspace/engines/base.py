@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from cwl_userspace.spec import ContainerSpec
 
 PRIVATE_ROOT = "private root"  # no file of the host outside the binds; the image never changes
-CLEAN_ENVIRONMENT = "clean environment"  # no variable of the host, nothing of the engine's own
+# No variable of the host; of the engine's own none but those that its notes name.
+CLEAN_ENVIRONMENT = "clean environment"
 NETWORK_OFF = "network off"
 READ_ONLY_BINDS = "read-only binds"
 READ_ONLY_ROOT = "read-only root"
@@ -45,6 +46,8 @@ class Launch:
     ``private``: the directory that ``prepare`` fills, to be removed at the end.
     ``skip``: how many processes stand between the keeper's child and the one to signal.
     ``guarded``: places of the host whose modes, owners and times the container must not change.
+    ``locator``: empty where the guard sees what paths mean; else a program of the container tells
+    it, and ``forgive`` says whether root is emulated.
     ``script``: what the status shim is to execute, see script.script; empty if ``argv`` is the
     program itself. The shim tells of the program's end by a byte, its exit code.
     ``limits``: what the container may use, as Limits.to_json has it; the supervisor sees to it.
@@ -60,6 +63,7 @@ class Launch:
         "inside",
         "last",
         "limits",
+        "locator",
         "namespaces",
         "prepare",
         "private",
@@ -84,6 +88,7 @@ class Launch:
         private: str = "",
         skip: int = 0,
         guarded: Sequence[str] = (),
+        locator: Mapping[str, Any] | None = None,
         terminal: bool = False,
         limits: Mapping[str, Any] | None = None,
         script: Mapping[str, Any] | None = None,
@@ -101,6 +106,7 @@ class Launch:
         self.private = private
         self.skip = skip
         self.guarded = tuple(guarded)
+        self.locator = dict(locator or {})
         self.terminal = terminal
         self.limits = dict(limits or {})
         self.script = dict(script or {})

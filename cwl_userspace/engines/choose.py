@@ -19,18 +19,20 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 GROUP = "cwl_userspace.engines"
-# Each engine and its module.
+# Each engine, its module, and the function there that makes it.
 ENGINES = {
-    "userns": "userns",
-    "chroot": "chroot",
-    "bwrap": "bwrap",
-    "proot": "proot",
-    "fakechroot": "fakechroot",
+    "userns": ("userns", "engine"),
+    "chroot": ("chroot", "engine"),
+    "bwrap": ("bwrap", "engine"),
+    "crun": ("runc", "crun_engine"),
+    "runc": ("runc", "engine"),
+    "proot": ("proot", "engine"),
+    "fakechroot": ("fakechroot", "engine"),
 }
 # What one of another package must have; see docs/engines.rst.
 _PARTS = ("name", "unavailable", "promises", "notes", "copies", "launch")
 # What ``auto`` tries, the fastest and most isolated first.
-PREFERRED = ("userns", "chroot", "bwrap", "proot")
+PREFERRED = ("userns", "chroot", "bwrap", "crun", "runc", "proot")
 
 
 def names() -> tuple[str, ...]:
@@ -46,8 +48,9 @@ def make(name: str, settings: Settings, environ: Mapping[str, str], fresh: bool 
     if fresh:
         probe.forget(settings.cache, name)
     if name in ENGINES:
-        module = __import__(f"cwl_userspace.engines.{ENGINES[name]}", fromlist=["engine"])
-        engine: Engine = module.engine(settings, environ)
+        place, function = ENGINES[name]
+        module = __import__(f"cwl_userspace.engines.{place}", fromlist=[function])
+        engine: Engine = getattr(module, function)(settings, environ)
         return engine
     added = _added()
     if name not in added:
@@ -56,12 +59,19 @@ def make(name: str, settings: Settings, environ: Mapping[str, str], fresh: bool 
     return _load(name, added[name], settings, environ)
 
 
-def choose(wanted: str, settings: Settings, environ: Mapping[str, str]) -> Engine:
-    """The engine to run with; raise EngineError with every reason if none works."""
+def choose(
+    wanted: str, settings: Settings, environ: Mapping[str, str], promise: str = ""
+) -> Engine:
+    """The engine to run with; raise EngineError with every reason if none works.
+
+    With a ``promise`` one that does not keep it is passed over.
+    """
     reasons = []
     for name in PREFERRED if wanted == AUTO else (wanted,):
         engine = make(name, settings, environ)
         reason = engine.unavailable()
+        if reason is None and promise and engine.promises()[promise]:
+            reason = f"it cannot promise {promise}: {engine.promises()[promise]}"
         if reason is None:
             return engine
         reasons.append(f"{name}: {reason}")

@@ -13,6 +13,7 @@ import posixpath
 
 from cwl_userspace.engines import probe
 from cwl_userspace.engines.base import (
+    CLEAN_ENVIRONMENT,
     EMULATED_ROOT,
     NETWORK_OFF,
     PRIVATE_PIDS,
@@ -25,6 +26,7 @@ from cwl_userspace.engines.base import (
 from cwl_userspace.engines.fakechroot_image import library_path, program_in
 from cwl_userspace.engines.view import View
 from cwl_userspace.errors import EngineError, UsageError
+from cwl_userspace.script import script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +40,11 @@ if TYPE_CHECKING:
 HINT = "install the package fakechroot"
 _LIBRARY = "fakechroot/libfakechroot.so"
 _LANDLOCK_NEEDED = 3
-_STATUS_FD = 3
+# Without these, which the program finds among its own, there is no fakechroot.
+OWN_VARIABLES = (
+    *("FAKECHROOT", "FAKECHROOT_BASE", "FAKECHROOT_EXCLUDE_PATH", "FAKECHROOT_VERSION", "PWD"),
+    *("FAKECHROOT_ELFLOADER", "FAKECHROOT_ELFLOADER_OPT_ARGV0", "LD_LIBRARY_PATH", "LD_PRELOAD"),
+)
 # libfakechroot takes no more (EXCLUDE_LIST_SIZE).
 _EXCLUDED = 100
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
@@ -75,6 +81,7 @@ class Fakechroot:
     """The engine ``fakechroot``. What its probe found is given to it, so that a launch is pure."""
 
     name = "fakechroot"
+    own_variables = OWN_VARIABLES
 
     def __init__(self, library: str, facts: Mapping[str, Any]) -> None:
         self._library = library
@@ -87,15 +94,18 @@ class Fakechroot:
     def promises(self) -> Mapping[str, str]:
         """What a library can keep, and what seccomp and Landlock add."""
         landlock = self._facts["landlock"] >= _LANDLOCK_NEEDED
+        no_seccomp = "" if self._facts["seccomp"] else "the kernel has no seccomp filters"
         no_landlock = f"the kernel's Landlock is {self._facts['landlock']}, not 3 or newer"
         return {
             **dict.fromkeys(PROMISES, ""),
+            # Landlock keeps what is bound from looking into other processes (Linux 5.13).
+            CLEAN_ENVIRONMENT: "" if landlock else f"/proc tells the host's, and {no_landlock}",
             PRIVATE_ROOT: "what goes past the C library sees the host's files",
-            NETWORK_OFF: "" if self._facts["seccomp"] else "the kernel has no seccomp filters",
+            NETWORK_OFF: no_seccomp,
             READ_ONLY_BINDS: "" if landlock else no_landlock,
             READ_ONLY_ROOT: "" if landlock else no_landlock,
             PRIVATE_PIDS: "fakechroot has no process name space",
-            EMULATED_ROOT: "fakechroot leaves every program the user's own identity",
+            EMULATED_ROOT: no_seccomp,
         }
 
     @staticmethod
@@ -112,6 +122,7 @@ class Fakechroot:
             " starts sees the host's files",
             "programs find LD_PRELOAD, LD_LIBRARY_PATH and FAKECHROOT_* in their environment",
             "mounts are symbolic links; each container copies its whole image",
+            "no user is emulated but root, and files are shown with their real owner",
             "fakechroot turns the network off with all of it, loopback included",
         ]
 
@@ -129,7 +140,7 @@ class Fakechroot:
         plan.files()
         plan.mounts()
         working_dir = plan.working_dir()
-        shim = f"{private}/status"
+        shim = f"{private}/shim"
         environment = {**spec.environment, **self._own_environment(spec, plan)}
         command = [plan.on_host(program), *argv]
         if loader:
@@ -139,16 +150,16 @@ class Fakechroot:
             command = [plan.on_host(loader), loader, "--argv0", argv[0], command[0], *argv[1:]]
         return Launch(
             engine=self.name,
-            argv=[
-                *(shim, "", *(f"{name}={value}" for name, value in environment.items()), ""),
-                *command,
-            ],
+            argv=[shim],
             environment={},
             working_dir=working_dir,
             namespaces=False,
             last=[
+                # Of real root's powers some reach past Landlock to processes of the host.
+                *([["drop_capabilities"]] if os.geteuid() == 0 else []),
                 ["no_new_privileges"],
                 *self._protection(plan),
+                ["keep_within", spec.network_off],
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=[
@@ -156,14 +167,20 @@ class Fakechroot:
                 ["copy_tree", spec.rootfs, plan.root],
                 ["anchor_links", plan.root],
                 *plan.operations,
-                ["make_status_shim", shim, self._facts["machine"], _STATUS_FD],
+                ["make_status_shim", shim, self._facts["machine"]],
             ],
             private=private,
-            status_fd=_STATUS_FD,
-            skip=1,
             guarded=plan.guarded() if self._facts["mode_guard"] else [],
             terminal=spec.tty,
             limits=spec.limits.to_json(),
+            script=script(
+                command[0],
+                command[1:],
+                environment,
+                terminal=spec.tty,
+                bound=True,
+                filters=_filters(spec),
+            ),
         )
 
     def _protection(self, plan: _Plan) -> list[list[Any]]:
@@ -189,6 +206,15 @@ class Fakechroot:
             "FAKECHROOT_BASE": plan.root,
             "FAKECHROOT_EXCLUDE_PATH": ":".join(plan.excluded()),
         }
+
+
+def _filters(spec: ContainerSpec) -> list[str]:
+    """Who is to be root is told that it is, and that it has changed what it has not."""
+    if not spec.identity.emulate_root:
+        return []
+    from cwl_userspace.kernel.rootfilter import answered_root
+
+    return [answered_root(os.uname().machine).hex()]
 
 
 def _check(spec: ContainerSpec, private: str) -> None:

@@ -7,6 +7,8 @@ compiler. What is to be executed the shim finds in a *block* (see `script`), whi
 descriptor that it inherits, and closes. It forks; the child
 
 * leads a session of its own, with standard input as its terminal if the block says so;
+* enters a user name space of its own and writes the maps of ids there, if it is to be somebody
+  whom the engine could not map;
 * takes the restrictions of the block: no_new_privs, a Landlock rule set, seccomp filters;
 * executes the block's program with its arguments and environment, so a LD_PRELOAD or a PATH that
   is meant for the guest never acts on an engine, and no variable of an engine reaches the guest.
@@ -29,13 +31,11 @@ from __future__ import annotations
 
 import struct
 
-_BASE = 0x400000
-_ELF_MACHINE = {"x86_64": 62, "aarch64": 183}
-_HEADERS = 64 + 2 * 56
+from cwl_userspace.engines.machinecode import assemble_aarch64, assemble_x86_64, executable
+
 NOWHERE = 0xFFFF  # as the descriptor to report to: one that is not open
 
-# Machine code, left of the bar; "@label" is the distance to a label, in the instruction's way, and
-# "%label" one of four bytes; {report} and {block} are descriptors, as the instruction has them.
+# {report} and {block} are descriptors, as the instruction has them.
 # rbx: the block; r13: the first mask; then ebp: the child; r12: the signals that are passed on
 _X86_64 = """
     start:   31 c0 50 50 50 50                     | xor eax, eax; push rax (4 times)  a sigaction
@@ -57,7 +57,13 @@ _X86_64 = """
              48 85 c0 0f 88 %fail                  | test rax, rax; js fail
              bf {block} 6a 03                      | mov edi, block; push 3
              58 0f 05                              | pop rax; syscall  close
-             6a 01 5f                              | push 1; pop rdi
+             4c 8b 73 40 45 31 ff                  | mov r14, [rbx+64]; xor r15d, r15d
+             4d 85 f6 74 @fork                     | test r14, r14; jz fork
+    dup:     43 8d 3c 3e 44 89 fe                  | lea edi, [r14+r15]; mov esi, r15d
+             6a 21 58 0f 05                        | push 33; pop rax; syscall  dup2
+             6a 03 58 0f 05                        | push 3; pop rax; syscall  close
+             41 ff c7 41 83 ff 03 75 @dup          | inc r15d; cmp r15d, 3; jne dup
+    fork:    6a 01 5f                              | push 1; pop rdi
              48 8b 73 28                           | mov rsi, [rbx+40]  PR_SET_PDEATHSIG
              b8 9d 00 00 00 0f 05                  | mov eax, 157; syscall  prctl
              6a 11 5f                              | push 17; pop rdi
@@ -71,11 +77,25 @@ _X86_64 = """
              48 8b 73 28                           | mov rsi, [rbx+40]  PR_SET_PDEATHSIG
              b8 9d 00 00 00 0f 05                  | mov eax, 157; syscall  prctl
              6a 70 58 0f 05                        | push 112; pop rax; syscall  setsid
-             f6 43 20 01 74 @ours                  | test byte [rbx+32], 1; jz ours
+             f6 43 20 01 74 @users                 | test byte [rbx+32], 1; jz users
              31 ff be 0e 54 00 00                  | xor edi, edi; mov esi, 0x540e
              31 d2                                 | xor edx, edx  TIOCSCTTY
              6a 10 58 0f 05                        | push 16; pop rax; syscall  ioctl
-    ours:    6a 02 5f 4c 89 ee                     | push 2; pop rdi; mov rsi, r13  SIG_SETMASK
+    users:   4c 8b 73 38 4d 85 f6 74 @masks        | mov r14, [rbx+56]; test r14, r14; jz masks
+             bf 00 00 00 10 b8 10 01 00 00         | mov edi, 0x10000000; mov eax, 272
+             0f 05                                 | syscall  unshare: CLONE_NEWUSER
+             85 c0 0f 88 %fail                     | test eax, eax; js fail
+    write:   49 8b 3e 48 85 ff 74 @masks           | mov rdi, [r14]; test rdi, rdi; jz masks
+             6a 01 5e 6a 02                        | push 1; pop rsi; push 2
+             58 0f 05                              | pop rax; syscall  open: O_WRONLY
+             85 c0 0f 88 %fail                     | test eax, eax; js fail
+             89 c7 49 8b 76 08                     | mov edi, eax; mov rsi, [r14+8]
+             49 8b 56 10                           | mov rdx, [r14+16]
+             6a 01 58 0f 05                        | push 1; pop rax; syscall  write
+             85 c0 0f 88 %fail                     | test eax, eax; js fail
+             6a 03 58 0f 05                        | push 3; pop rax; syscall  close
+             49 83 c6 18 eb @write                 | add r14, 24; jmp write
+    masks:   6a 02 5f 4c 89 ee                     | push 2; pop rdi; mov rsi, r13  SIG_SETMASK
              31 d2 6a 08 41 5a                     | xor edx, edx; push 8; pop r10
              6a 0e 58 0f 05                        | push 14; pop rax; syscall  rt_sigprocmask
              6a 26 5f                              | push 38; pop rdi
@@ -153,7 +173,12 @@ _AARCH64 = """
              d2801bc8 d4000001                     | mov x8, 222; svc 0  mmap
              b7f80000 @fail                        | tbnz x0, 63, fail
              {block_x0} d2800728 d4000001            | mov x0, block; mov x8, 57; svc 0  close
-             d2800020                              | mov x0, 1
+             f9402274 d2800015 b4000014 @fork      | ldr x20, [x19, 64]; mov x21, 0; cbz x20, fork
+    dup:     8b150280 aa1503e1 d2800002            | add x0, x20, x21; mov x1, x21; mov x2, 0
+             d2800308 d4000001                     | mov x8, 24; svc 0  dup3
+             8b150280 d2800728 d4000001            | add x0, x20, x21; mov x8, 57; svc 0  close
+             910006b5 f1000ebf 54000001 @dup       | add x21, x21, 1; cmp x21, 3; b.ne dup
+    fork:    d2800020                              | mov x0, 1
              f9401661                              | ldr x1, [x19, 40]  PR_SET_PDEATHSIG
              d28014e8 d4000001                     | mov x8, 167; svc 0  prctl
              d2800220 d2800001 d2800002            | mov x0, 17; mov x1, 0; mov x2, 0  SIGCHLD
@@ -165,11 +190,25 @@ _AARCH64 = """
              f9401661                              | ldr x1, [x19, 40]  PR_SET_PDEATHSIG
              d28014e8 d4000001                     | mov x8, 167; svc 0  prctl
              d28013a8 d4000001                     | mov x8, 157; svc 0  setsid
-             f9401274 36000014 @ours               | ldr x20, [x19, 32]; tbz x20, 0, ours
+             f9401274 36000014 @users              | ldr x20, [x19, 32]; tbz x20, 0, users
              d2800000 d28a81c1                     | mov x0, 0; mov x1, 0x540e
              d2800002                              | mov x2, 0  TIOCSCTTY
              d28003a8 d4000001                     | mov x8, 29; svc 0  ioctl
-    ours:    d2800040 910023e1                     | mov x0, 2; add x1, sp, 8
+    users:   f9401e74 b4000014 @masks              | ldr x20, [x19, 56]; cbz x20, masks
+             d2a20000 d2800c28                     | mov x0, 0x10000000; mov x8, 97
+             d4000001                              | svc 0  unshare: CLONE_NEWUSER
+             b7f80000 @fail                        | tbnz x0, 63, fail
+    write:   f9400281 b4000001 @masks              | ldr x1, [x20]; cbz x1, masks
+             92800c60 d2800022                     | mov x0, -100; mov x2, 1
+             d2800003                              | mov x3, 0  AT_FDCWD, O_WRONLY
+             d2800708 d4000001                     | mov x8, 56; svc 0  openat
+             b7f80000 @fail                        | tbnz x0, 63, fail
+             aa0003f5 a9408a81                     | mov x21, x0; ldp x1, x2, [x20, 8]
+             d2800808 d4000001                     | mov x8, 64; svc 0  write
+             b7f80000 @fail                        | tbnz x0, 63, fail
+             aa1503e0 d2800728 d4000001            | mov x0, x21; mov x8, 57; svc 0  close
+             91006294 14000000 @write              | add x20, x20, 24; b write
+    masks:   d2800040 910023e1                     | mov x0, 2; add x1, sp, 8
              d2800002 d2800103                     | mov x2, 0; mov x3, 8  SIG_SETMASK
              d28010e8 d4000001                     | mov x8, 135; svc 0  rt_sigprocmask
              d28004c0 d2800021                     | mov x0, 38; mov x1, 1
@@ -227,76 +266,6 @@ _AARCH64 = """
 """
 
 
-def _branch(opcode: int, distance: int) -> int:
-    """An A64 branch with its *distance* in bytes put in, by the kind of branch it is."""
-    kind = opcode >> 24
-    if kind == 0x14:  # b
-        return opcode | (distance // 4) & 0x3FFFFFF
-    bits = 0x3FFF if kind in (0x36, 0xB6, 0xB7) else 0x7FFFF  # tbz, tbnz; cbz, cbnz and b.cond
-    return opcode | ((distance // 4) & bits) << 5
-
-
-def _words(listing: str) -> tuple[list[str], dict[str, int]]:
-    """The code of *listing* in order, and before which of its words each label stands."""
-    words: list[str] = []
-    labels = {}
-    for line in listing.strip().splitlines():
-        for word in line.partition("|")[0].split():
-            if word.endswith(":"):
-                labels[word[:-1]] = len(words)
-            else:
-                words.append(word)
-    return words, labels
-
-
-def _assemble_x86_64(listing: str) -> bytes:
-    """Bytes; a label is one byte, or four, and counts from the one after it."""
-    words, labels = _words(listing)
-    places = [0]
-    for word in words:
-        places.append(places[-1] + {"@": 1, "%": 4}.get(word[0], len(word) // 2))
-    code = b""
-    for at, word in enumerate(words):
-        kind = {"@": "<b", "%": "<i"}.get(word[0])
-        if kind:
-            code += struct.pack(kind, places[labels[word[1:]]] - places[at + 1])
-        else:
-            code += bytes.fromhex(word)
-    return code
-
-
-def _assemble_aarch64(listing: str) -> bytes:
-    """Words of four bytes; a label belongs to the branch before it, and counts from there."""
-    words, labels = _words(listing)
-    places = []  # how many instructions stand before each word
-    code: list[int] = []
-    for word in words:
-        places.append(len(code))
-        if not word.startswith("@"):
-            code.append(int(word, 16))
-    for at, word in enumerate(words):
-        if word.startswith("@"):
-            branch = places[at] - 1
-            code[branch] = _branch(code[branch], 4 * (places[labels[word[1:]]] - branch))
-    return struct.pack(f"<{len(code)}I", *code)
-
-
-def _elf(machine: str, code: bytes) -> bytes:
-    """A static executable of one segment, readable and executable; its stack is not."""
-    size = _HEADERS + len(code)
-    header = b"\x7fELF\2\1\1" + bytes(9)  # 64 bits, little-endian, version 1, System V
-    header += struct.pack(
-        "<HHIQQQIHHHHHH",
-        *(2, _ELF_MACHINE[machine], 1, _BASE + _HEADERS),  # ET_EXEC; the entry point
-        *(64, 0, 0, 64, 56, 2, 64, 0, 0),  # program headers follow; no sections
-    )
-    # type, flags, offset, address twice, size in the file and in memory, alignment (64 KiB is
-    # the largest page of aarch64)
-    load = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x10000)
-    stack = struct.pack("<IIQQQQQQ", 0x6474E551, 6, 0, 0, 0, 0, 0, 16)
-    return header + load + stack + code
-
-
 def status_program(machine: str, report: int = NOWHERE, block: int = NOWHERE) -> bytes:
     """The shim as an executable for *machine*, x86_64 or aarch64; KeyError for another.
 
@@ -307,16 +276,16 @@ def status_program(machine: str, report: int = NOWHERE, block: int = NOWHERE) ->
         if not 0 <= descriptor <= NOWHERE:
             raise ValueError(f"descriptor {descriptor} is not between 0 and {NOWHERE}")
     if machine == "x86_64":
-        code = _assemble_x86_64(_X86_64.format(report=_word(report), block=_word(block)))
+        code = assemble_x86_64(_X86_64.format(report=_word(report), block=_word(block)))
     elif machine == "aarch64":
         in_x0, in_x4 = (f"{0xD2800000 | block << 5 | register:08x}" for register in (0, 4))
         report_in_x0 = f"{0xD2800000 | report << 5:08x}"
-        code = _assemble_aarch64(
+        code = assemble_aarch64(
             _AARCH64.format(report=report_in_x0, block_x0=in_x0, block_x4=in_x4)
         )
     else:
         raise KeyError(machine)
-    return _elf(machine, code)
+    return executable(machine, code)
 
 
 def _word(number: int) -> str:

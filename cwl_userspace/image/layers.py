@@ -50,6 +50,27 @@ class Tree(MakeDirectory):
         self.files = 0
         self.bytes = 0
 
+    def adopt(self) -> None:
+        """Take what the tree holds already for lower layers; before the first ``apply``.
+
+        Directories that their modes close to us are opened, and closed again by ``finish``.
+        """
+        self._applied = 1
+        waiting: list[Parts] = [()]
+        while waiting:
+            parts = waiting.pop()
+            name = b"/".join(parts) or b"."
+            found = os.stat(name, dir_fd=self._root.fd, follow_symlinks=False)
+            mode = stat.S_IMODE(found.st_mode)
+            if mode & _BUILDING != _BUILDING:
+                os.chmod(name, mode | _BUILDING, dir_fd=self._root.fd)
+                self._directories[parts] = (mode, found.st_mtime_ns / 1e9)
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root.fd)
+            try:
+                waiting += [(*parts, child) for child, inner in children(fd) if inner]
+            finally:
+                os.close(fd)
+
     def apply(self, data: tar.Bytes, whiteouts: bool = True) -> None:
         """Apply one layer; raise LayerError if it is damaged or hostile.
 

@@ -19,6 +19,8 @@ _EVERYWHERE = {
 
 _BY_MACHINE = {
     "x86_64": {
+        "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "getresuid": 118,
+        "getresgid": 120,
         "ioctl": 16, "socket": 41, "clone": 56, "chmod": 90, "fchmod": 91, "chown": 92,
         "fchown": 93, "lchown": 94, "syslog": 103, "setuid": 105, "setgid": 106, "setreuid": 113,
         "setregid": 114, "setgroups": 116, "setresuid": 117, "setresgid": 119, "setfsuid": 122,
@@ -38,6 +40,9 @@ _BY_MACHINE = {
         "userfaultfd": 323, "statx": 332,
     },
     "i386": {
+        "getuid": 24, "getgid": 47, "geteuid": 49, "getegid": 50, "getresuid": 165,
+        "getresgid": 171, "getuid32": 199, "getgid32": 200, "geteuid32": 201, "getegid32": 202,
+        "getresuid32": 209, "getresgid32": 211,
         "mknod": 14, "chmod": 15, "lchown": 16, "mount": 21, "umount": 22, "setuid": 23,
         "stime": 25, "utime": 30, "setgid": 46, "acct": 51, "umount2": 52, "ioctl": 54,
         "ustat": 62, "setreuid": 70, "setregid": 71, "settimeofday": 79, "setgroups": 81,
@@ -60,6 +65,8 @@ _BY_MACHINE = {
         "userfaultfd": 374, "statx": 383, "clock_settime64": 404, "utimensat_time64": 412,
     },
     "aarch64": {
+        "getresuid": 148, "getresgid": 150, "getuid": 174, "geteuid": 175, "getgid": 176,
+        "getegid": 177,
         "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
         "fremovexattr": 16, "lookup_dcookie": 18, "ioctl": 29, "mknodat": 33, "umount2": 39,
         "mount": 40, "pivot_root": 41, "nfsservctl": 42, "fchmod": 52, "fchmodat": 53,
@@ -75,6 +82,9 @@ _BY_MACHINE = {
         "userfaultfd": 282, "statx": 291, "kexec_file_load": 294,
     },
     "arm": {
+        "getuid": 24, "getgid": 47, "geteuid": 49, "getegid": 50, "getresuid": 165,
+        "getresgid": 171, "getuid32": 199, "getgid32": 200, "geteuid32": 201, "getegid32": 202,
+        "getresuid32": 209, "getresgid32": 211,
         "mknod": 14, "chmod": 15, "lchown": 16, "mount": 21, "setuid": 23, "setgid": 46,
         "acct": 51, "umount2": 52, "ioctl": 54, "ustat": 62, "setreuid": 70, "setregid": 71,
         "settimeofday": 79, "setgroups": 81, "uselib": 86, "swapon": 87, "reboot": 88,

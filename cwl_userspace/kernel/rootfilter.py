@@ -12,6 +12,8 @@ files with mapped owners; and a dropped capability should really be dropped.
 
 from __future__ import annotations
 
+import errno
+
 from cwl_userspace.kernel.seccomp import Rule, program, refuse
 
 _OWNERS = ("chown", "lchown", "fchown", "fchownat", "chown32", "lchown32", "fchown32")
@@ -20,6 +22,8 @@ _IDENTITY = (
     *("setuid32", "setgid32", "setreuid32", "setregid32", "setresuid32", "setresgid32"),
     *("setgroups32", "setfsuid", "setfsgid", "setfsuid32", "setfsgid32"),
 )
+_WHO = tuple(f"get{kind}{bits}" for kind in ("uid", "gid", "euid", "egid") for bits in ("", "32"))
+_WHO_IN_MEMORY = tuple(f"getres{kind}{bits}" for kind in ("uid", "gid") for bits in ("", "32"))
 # Where the mode is among their arguments.
 _MAKE = {"mknod": 1, "mknodat": 2}
 _FILE_TYPE = 0o170000  # S_IFMT
@@ -32,6 +36,16 @@ def emulated_root(machine: str) -> bytes:
     A device is not made, and that too succeeds; pipes, sockets and files are really made.
     """
     return program(machine, rules())
+
+
+def answered_root(machine: str) -> bytes:
+    """As `emulated_root`, where no user is mapped: that a process is root is an answer as well.
+
+    What would be told through a pointer cannot be, and is said to be missing.
+    """
+    told = [Rule(call, refuse(0)) for call in _WHO]
+    untold = [Rule(call, refuse(errno.ENOSYS)) for call in _WHO_IN_MEMORY]
+    return program(machine, [*rules(), *told, *untold])
 
 
 def rules() -> list[Rule]:

@@ -154,6 +154,16 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 
     return _checked(libc().prctl(ctypes.c_int(option), *words))
 
 
+def pidfd_open(pid: int) -> int:
+    """A descriptor of a process, readable once it has ended (Linux 5.3)."""
+    return syscall(numbers(os.uname().machine)["pidfd_open"], pid, 0)
+
+
+def pidfd_getfd(process: int, descriptor: int) -> int:
+    """A copy of what the process of a pidfd has open as *descriptor* (Linux 5.6)."""
+    return syscall(numbers(os.uname().machine)["pidfd_getfd"], process, descriptor, 0)
+
+
 def set_no_new_privs() -> None:
     """No execve of this process or its descendants gives privileges any more, for good."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)

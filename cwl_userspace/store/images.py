@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, ImageNotFound
@@ -129,18 +129,44 @@ def _build(
             tree.close()
             raise
         facts = {
-            "diff_ids": [str(diff_id) for diff_id in diff_ids],
             "files": tree.files,
             "bytes": tree.bytes,
             "dropped_devices": tree.dropped_devices,
             "dropped_setuid": tree.dropped_setuid,
         }
-        chain = chain_id(diff_ids)
-        name = os.path.relpath(private, store.path)
-        store.write_file(f"{name}/tree.json", json.dumps(facts))
-        _flush(private)  # rootfs itself may be closed to us by its mode
-        store.publish(private, f"trees/{chain.hex}")
+        _publish(store, private, diff_ids, facts)
         return diff_ids
+
+
+def _publish(
+    store: Store, private: str, diff_ids: Sequence[Digest], facts: Mapping[str, object]
+) -> None:
+    """Rename a directory that holds a finished ``rootfs``, and what is known of it, into place."""
+    name = os.path.relpath(private, store.path)
+    stated = {"diff_ids": [str(diff_id) for diff_id in diff_ids], **facts}
+    store.write_file(f"{name}/tree.json", json.dumps(stated))
+    _flush(private)  # rootfs itself may be closed to us by its mode
+    store.publish(private, f"trees/{chain_id(diff_ids).hex}")
+
+
+def add_built(
+    store: Store,
+    config: bytes,
+    diff_ids: Sequence[Digest],
+    built: Callable[[], tuple[str, dict[str, object]]],
+    names: Sequence[ImageReference],
+) -> Record:
+    """File an image that was made here, under names; return its record.
+
+    ``built`` gives a directory of the store's ``tmp`` with a finished ``rootfs`` in it, and what
+    is known of that; it is asked only if the store lacks the tree, and the directory is taken.
+    """
+    chain = chain_id(diff_ids)
+    if not store.has_tree(chain):
+        directory, facts = built()
+        _publish(store, directory, diff_ids, facts)
+    document = load_json(config, "the image configuration")
+    return _file(store, Image(config, ()), document, chain, names, "build")
 
 
 def _apply(

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from cwl_userspace.engines.base import PROMISES
 from cwl_userspace.errors import UserspaceError
-from cwl_userspace.trial.probes import Finding, Trial, Untold
+from cwl_userspace.trial.container import Untold
+from cwl_userspace.trial.probes import Finding, Trial
 from cwl_userspace.trial.surroundings import surroundings
 
 if TYPE_CHECKING:

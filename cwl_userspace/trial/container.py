@@ -31,6 +31,10 @@ _PAUSE = 0.01
 _READY = b"ready\n"
 
 
+class Untold(Exception):
+    """A container that did not come to tell what it found."""
+
+
 class Ended:
     """How a container ended: its exit code, what its program found, and what else was said.
 
@@ -50,6 +54,15 @@ class Ended:
             else:
                 said.append(line)
         self.said = "; ".join(said)
+
+
+def told(ended: Ended, end: str = "0") -> list[Any]:
+    """What a container found; raise Untold if it did not end as its program was to."""
+    if ended.found is None or (end.isdigit() and ended.code != int(end)):
+        # Of a traceback the last line says most.
+        said = ended.said.rpartition("; ")[2]
+        raise Untold(f"a container ended with {ended.code}" + (f": {said}" if said else ""))
+    return ended.found
 
 
 def specify(root: Root, tasks: Sequence[Sequence[object]], end: str, **asked: Any) -> ContainerSpec:
@@ -76,6 +89,7 @@ class Container:
         self._private = private_directory(os.environ, self._identifier, large=engine.copies(spec))
         self.pid = 0
         self.environment = spec.environment
+        self.quota = float("inf")  # how many processors' time it was seen to have
 
     def start(self, size: tuple[int, int] | None = None) -> Container:
         """Fork the supervisor; with ``size`` its streams are a terminal of that size."""
@@ -124,7 +138,7 @@ class Container:
 
     def wait_ready(self) -> bool:
         """True once the program has said that it is ready; False if it ended before."""
-        return _until(lambda: _READY in self._printed() or self._gone()) and (
+        return until(lambda: _READY in self._printed() or self._gone()) and (
             _READY in self._printed()
         )
 
@@ -136,7 +150,7 @@ class Container:
         printed = b""
         if self._master >= 0:
             printed = _drain(self._master, time.monotonic() + PATIENCE)
-        if not _until(self._gone):
+        if not until(self._gone):
             os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
         ended = time.monotonic() - self._started
@@ -156,7 +170,8 @@ class Container:
             return b""
 
 
-def _until(true: Callable[[], object], patience: float = PATIENCE) -> bool:
+def until(true: Callable[[], object], patience: float = PATIENCE) -> bool:
+    """Wait for something to be true; whether it came to be, within a number of seconds."""
     end = time.monotonic() + patience
     while not true():
         if time.monotonic() > end:

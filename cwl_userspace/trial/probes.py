@@ -8,16 +8,14 @@ may be, that what must not survive was alive.
 from __future__ import annotations
 
 import os
-import signal
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cwl_userspace import keeper
 from cwl_userspace.engines import base
-from cwl_userspace.spec import Limits, Mount
+from cwl_userspace.spec import Mount
+from cwl_userspace.trial import endings
 from cwl_userspace.trial.changes import differences, manifest
-from cwl_userspace.trial.container import Container, Ended, specify
+from cwl_userspace.trial.container import Container, Untold, specify, told
 from cwl_userspace.trial.surroundings import VARIABLE, Surroundings
 
 if TYPE_CHECKING:
@@ -25,9 +23,7 @@ if TYPE_CHECKING:
 
 Task = Sequence[object]
 SIZE = (33, 77)
-MEMORY = 160 << 20
 _DEVICES = {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "console"}
-_SURVIVAL = 5.0
 _GIVEN = (("GIVEN", "a value, with = and\nnewline"),)
 
 
@@ -45,10 +41,6 @@ class Finding:
         return {"kept": self.kept, "reason": self.reason}
 
 
-class Untold(Exception):
-    """A container that did not come to tell what it found."""
-
-
 class Trial:
     """One engine, its surroundings, and what its containers have found."""
 
@@ -58,7 +50,7 @@ class Trial:
         self._count = 0
         self._images = manifest(around.root.path)
         self._sources = manifest(f"{around.place}/in")
-        self._limited = self._start_limited()
+        self._limited = endings.start_limited(self.start, around.word)
         self._plain = self._look()
 
     def findings(self) -> dict[str, Finding]:
@@ -70,10 +62,10 @@ class Trial:
             base.READ_ONLY_ROOT: self._read_only_root,
             base.PRIVATE_PIDS: self._private_pids,
             base.EMULATED_ROOT: self._emulated_root,
-            base.EXIT_CODES: self._exit_codes,
+            base.EXIT_CODES: lambda: endings.exit_codes(self.start),
             base.TERMINAL: self._terminal,
-            base.NO_SURVIVORS: self._no_survivors,
-            base.LIMITS: self._limits,
+            base.NO_SURVIVORS: lambda: endings.no_survivors(self.start, self._around.word),
+            base.LIMITS: lambda: endings.limits(self._limited),
             # The last: by now every other probe has tried to change the image.
             base.PRIVATE_ROOT: self._private_root,
         }
@@ -86,10 +78,11 @@ class Trial:
                 found[promise] = Finding(None, str(error))
         return {promise: found[promise] for promise in base.PROMISES}
 
-    def _start(
+    def start(
         self, tasks: Sequence[Task], end: str = "0", size: tuple[int, int] | None = None,
         **asked: Any,
     ) -> Container:  # fmt: skip
+        """Start a container that does the tasks; ``asked`` is what a RunRequest takes."""
         self._count += 1
         around = self._around
         asked.setdefault("mounts", [Mount(f"{around.place}/out", "/out")])
@@ -99,8 +92,8 @@ class Trial:
 
     def _run(self, tasks: Sequence[Task], end: str = "0", **asked: Any) -> list[Any]:
         """What a container found; raise Untold if it did not end as its program wanted."""
-        container = self._start(tasks, end, **asked)
-        return _told(container.end(), end)
+        container = self.start(tasks, end, **asked)
+        return told(container.end(), end)
 
     def _look(self) -> dict[str, Any]:
         """The container that looks at everything, with nothing asked for but binds."""
@@ -127,8 +120,8 @@ class Trial:
             Mount(f"{around.place}/in", "/in", read_only=True),
             Mount(f"{around.place}/out", "/out"),
         ]
-        container = self._start(list(tasks.values()), mounts=mounts, environment=_GIVEN)
-        found = dict(zip(tasks, _told(container.end(), "0"), strict=True))
+        container = self.start(list(tasks.values()), mounts=mounts, environment=_GIVEN)
+        found = dict(zip(tasks, told(container.end(), "0"), strict=True))
         found["expected"] = [f"{k}={v}" for k, v in container.environment.items()]
         return found
 
@@ -148,7 +141,9 @@ class Trial:
 
     def _clean_environment(self) -> list[str]:
         given, seen = set(self._plain["expected"]), set(self._plain["environment"])
-        names = sorted(pair.partition("=")[0] for pair in seen - given)
+        # What an engine cannot be without, and says so.
+        own = getattr(self._engine, "own_variables", ())
+        names = sorted({pair.partition("=")[0] for pair in seen - given}.difference(own))
         lost = sorted(pair.partition("=")[0] for pair in given - seen)
         told = self._plain["processes"]["told"]
         held = [fd for fd in self._plain["descriptors"] if fd > 2]
@@ -193,123 +188,17 @@ class Trial:
         refused = [f"{word}: {problem}" for word, problem in problems.items()]
         return refused + ([] if changed else ["the root cannot be written"])
 
-    def _exit_codes(self) -> list[str]:
-        wanted = {"0": 0, "7": 7, "255": 255, "signal 15": 143, "signal 9": 137, "signal 11": 139}
-        running = {end: self._start([("names", "/")], end) for end in wanted}
-        problems = []
-        for end, container in running.items():
-            code = container.end().code
-            if code != wanted[end]:
-                problems.append(f"{end} becomes {code}, not {wanted[end]}")
-        for name, code in (("/data/no-such-program", 127), ("/data/file", 126)):
-            ended = self._start([], argv=[name]).end()
-            if ended.code != code:
-                problems.append(f"{name} ends with {ended.code}, not {code}")
-        return problems
-
     def _terminal(self) -> list[str]:
-        ended = self._start([("terminal",)], size=SIZE, tty=True).end()
-        (found,) = _told(ended, "0")
+        ended = self.start([("terminal",)], size=SIZE, tty=True).end()
+        (found,) = told(ended, "0")
         return [
             *([] if all(found["streams"]) else ["the standard streams are no terminal"]),
             *([] if found["size"] == [*SIZE] else [f"the window's size is {found['size']}"]),
             *([] if found["controls"] else ["it is not the controlling terminal"]),
         ]
 
-    def _no_survivors(self) -> list[str]:
-        ways = {
-            "the end of the program": "program",
-            "SIGTERM": "term",
-            "SIGKILL of the supervisor": "kill",
-            "SIGKILL of the keeper": "keeper",
-        }
-        return [
-            f"after {name}: {problem}" for name, way in ways.items() if (problem := self._kill(way))
-        ]
-
-    def _kill(self, way: str) -> str:
-        """End a container in one way; what was wrong about it."""
-        word = f"{self._around.word}-{way}"
-        tasks: list[Task] = [("names", f"/{word}"), ("background",)]
-        lasting: list[Task] = [] if way == "program" else [("sleep", 600)]
-        container = self._start([*tasks, *lasting], "7")
-        if way == "program":
-            code = container.end().code
-            wrong = "" if code == 7 else f"the exit code is {code}, not 7"
-            return wrong or self._survivors(container, word)
-        if not container.wait_ready():
-            raise Untold(f"a container did not start: {container.end().said}")
-        if len(_with_word(word)) < 3:
-            raise Untold("what is started in the background is not seen from here")
-        first = {"term": signal.SIGTERM, "kill": signal.SIGKILL, "keeper": signal.SIGKILL}[way]
-        os.kill(keeper.first_child(container.pid) if way == "keeper" else container.pid, first)
-        code = container.end().code
-        if way == "term" and code != 128 + signal.SIGTERM:
-            return f"the exit code is {code}, not {128 + signal.SIGTERM}"
-        return self._survivors(container, word)
-
-    def _survivors(self, container: Container, word: str) -> str:
-        end = time.monotonic() + _SURVIVAL
-        while (left := _with_word(word)) and time.monotonic() < end:
-            time.sleep(0.02)
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        container.clean()
-        return f"{len(left)} processes are still alive" if left else ""
-
-    def _start_limited(self) -> dict[str, Container]:
-        """Containers that take a while, so they run meanwhile."""
-        return {
-            "hog": self._start([("memory", 2 * MEMORY, 3)], limits=Limits(memory=MEMORY)),
-            "modest": self._start(
-                [("memory", MEMORY // 8, 2)], limits=Limits(memory=MEMORY, seconds=60)
-            ),
-            "slow": self._start([("sleep", 5)], limits=Limits(seconds=1)),
-            "one": self._start([("processors",)], limits=Limits(cpus=1)),
-        }
-
-    def _limits(self) -> list[str]:
-        ended = {name: container.end() for name, container in self._limited.items()}
-        _told(ended["modest"], "0")
-        (processors,) = _told(ended["one"], "0")
-        return [
-            *([] if ended["hog"].code == 137 else ["memory is not limited"]),
-            *([] if ended["slow"].code != 0 else ["time is not limited"]),
-            *([] if processors == 1 else ["processors are not limited"]),
-        ]
-
-
-def _told(ended: Ended, end: str) -> list[Any]:
-    if ended.found is None or (end.isdigit() and ended.code != int(end)):
-        # Of a traceback the last line says most.
-        said = ended.said.rpartition("; ")[2]
-        raise Untold(f"a container ended with {ended.code}" + (f": {said}" if said else ""))
-    return ended.found
-
 
 def _some(names: Sequence[object]) -> str:
     """A few of many names."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(map(str, names[:3])) + more
-
-
-def _with_word(word: str) -> list[int]:
-    """The processes that have a word among their arguments."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/cmdline", "rb") as file:
-                if word.encode() in file.read():
-                    found.append(int(name))
-        except OSError:
-            continue
-    return found
-
-
-def claims(engine: Engine) -> Mapping[str, str]:
-    """What an engine says that it promises: for each promise an empty text, or the reason."""
-    said = engine.promises()
-    return {promise: said[promise] for promise in base.PROMISES}

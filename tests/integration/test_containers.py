@@ -10,6 +10,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_every_part_of_the_tree_is_kept(box: Box, made: str, path: str) -> None:
     assert box.sh(f"cat {path}", image=made).text == "kept\n"
 
 
-@pytest.mark.parametrize("first, second", [ENGINES, ENGINES[::-1]])
+@pytest.mark.parametrize("first, second", [*permutations(ENGINES, 2)])
 def test_an_engine_finds_what_another_one_wrote(
     home: Home, made: str, first: str, second: str
 ) -> None:
@@ -145,10 +146,12 @@ def test_runs_leave_no_device_and_no_process_file_in_the_tree(box: Box, made: st
 
 
 def test_two_runs_may_share_a_container(box: Box, made: str) -> None:
-    first = box.start_sh("echo ready; until [ -e /data/go ]; do sleep 0.1; done", image=made)
+    script = "echo ready; until [ -e /data/go ]; do sleep 0.1; done; cat /etc/hosts"
+    first = box.start_sh(script, image=made)
     try:
-        assert box.sh("echo go > /data/go", image=made).text == ""
+        assert box.sh("cat /etc/hosts; echo go > /data/go", image=made).text != ""
         assert first.wait(PATIENCE) == 0
+        assert first.stdout is not None and b"localhost" in first.stdout.read()
     finally:
         first.kill()
         first.wait()
@@ -165,6 +168,7 @@ def test_a_container_outlives_its_image(home: Home, name: str) -> None:
 
 def test_what_create_was_told_holds_in_every_run(box: Box, name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("bound\n")
+    tmp_path.chmod(0o755)
     create(
         box.home,
         *("--name", name, "-v", f"{tmp_path}:/mnt/bound:ro", "-w", "/data", "-u", "tool"),
@@ -262,7 +266,11 @@ def test_a_copy_has_all_that_the_image_has(home: Home, name: str) -> None:
     tree = home.tree(name)
     modes = {entry.name: stat.S_IMODE(entry.lstat().st_mode) for entry in tree.iterdir()}
     image = {e.name: stat.S_IMODE(e.lstat().st_mode) for e in home.tree("odd").iterdir()}
-    assert modes == image and modes["shadow"] == modes["closed"] == 0 and modes["dim"] == 0o555
+    assert (
+        modes == {**image, "etc": 0o755}
+        and modes["shadow"] == modes["closed"] == 0
+        and modes["dim"] == 0o555
+    )
     assert (tree / "one").stat().st_ino == (tree / "two").stat().st_ino
     assert (tree / "one").stat().st_ino != (home.tree("odd") / "one").stat().st_ino
     assert os.readlink(tree / "nowhere") == "/no/such/place"
@@ -397,6 +405,21 @@ def _grows(place: Path) -> bool:
         if sum(len(files) for _, _, files in os.walk(place)) == before:
             return False
     return True
+
+
+def test_an_export_can_be_imported(home: Home, made: str, tmp_path: Path) -> None:
+    box = Box(home, "userns")
+    script = "echo exported > /data/file; ln /data/file /data/again; ln -s file /data/link"
+    assert box.sh(script, image=made).text == ""
+    assert home.call("export", "-o", tmp_path / "tree.tar", made) == (0, b"", b"")
+    assert home.call("export", made).out == (tmp_path / "tree.tar").read_bytes()
+    assert os.listdir(tmp_path) == ["tree.tar"]
+    home.add("exported", (tmp_path / "tree.tar").read_bytes())
+    said = box.sh("cat /data/link; stat -c %h /data/again", image="exported").text
+    assert said == "exported\n2\n"
+    assert home.call("rmi", "exported").code == 0
+    ran = home.call("export", "busybox")
+    assert (ran.code, ran.out) == (1, b"") and "busybox" in ran.complaint
 
 
 def test_a_damaged_record_is_named(home: Home, made: str) -> None:

@@ -1,0 +1,1 @@
+"""A Dockerfile becomes an image, by running its steps with an engine."""

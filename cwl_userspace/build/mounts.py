@@ -1,0 +1,98 @@
+"""``RUN --mount``: what a step sees for its own time alone."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cwl_userspace.build.problem import Problem
+from cwl_userspace.build.sources import resolve
+from cwl_userspace.image.confine import Root, split
+from cwl_userspace.spec import Mount
+from cwl_userspace.store.copy import copy_tree
+
+_KNOWN = {
+    "bind": ("source", "target", "from", "rw"),
+    "cache": ("id", "target", "sharing", "mode", "uid", "gid", "ro"),
+    "tmpfs": ("target", "size"),
+}
+_SAME = {"src": "source", "dst": "target", "destination": "target", "readwrite": "rw",
+         "readonly": "ro"}  # fmt: skip
+
+
+class Wanted(NamedTuple):
+    """One mount: its kind, and its settings by their full names."""
+
+    kind: str
+    settings: dict[str, str]
+
+    def is_set(self, name: str) -> bool:
+        """True for a switch that is given, and not as false."""
+        return self.settings.get(name, "false") not in ("false", "0")
+
+
+def parse(text: str) -> Wanted:
+    """Read ``type=...,target=...``; raise Problem for what cannot be done."""
+    settings: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        settings[_SAME.get(name.lower(), name.lower())] = value if equals else "true"
+    kind = settings.pop("type", "bind")
+    if kind not in _KNOWN:
+        raise Problem(
+            f"has a mount of the type {kind!r}, which is not supported",
+            "expected bind, cache, tmpfs",
+        )
+    if settings.get("ro") == "true" and kind == "bind":
+        del settings["ro"]
+    for name in settings:
+        if name not in _KNOWN[kind]:
+            known = ", ".join(_KNOWN[kind])
+            raise Problem(f"has a {kind} mount with the setting {name!r}", f"expected {known}")
+    if not settings.get("target"):
+        raise Problem(f"has the mount {text!r} without a target", "expected target=DIR")
+    return Wanted(kind, settings)
+
+
+class Mounts:
+    """Makes what is to be mounted. ``place`` gives the directory that a ``from`` means."""
+
+    def __init__(
+        self, private: str, place: Callable[[str], str], cache: Callable[[str], str]
+    ) -> None:
+        self._private = private
+        self._place = place
+        self._cache = cache
+
+    def make(self, wanted: Wanted, working_dir: str) -> Mount:
+        """The mount for a step; raise Problem for a source that is not there."""
+        target = posixpath.join(working_dir, wanted.settings["target"])
+        if wanted.kind == "cache":
+            name = wanted.settings.get("id") or posixpath.normpath(target)
+            return Mount(self._cache(name), target, wanted.is_set("ro"))
+        aside = os.path.join(self._private, f"mount-{os.urandom(6).hex()}")
+        if wanted.kind == "tmpfs":
+            os.mkdir(aside, 0o755)
+            return Mount(aside, target)
+        source = self.source(wanted)
+        if not wanted.is_set("rw"):
+            return Mount(source, target, read_only=True)
+        if not os.path.isdir(source):
+            raise Problem("has a bind mount of a file that can be written", "mount a directory")
+        copy_tree(source, aside)  # what a step writes there is forgotten
+        return Mount(aside, target)
+
+    def source(self, wanted: Wanted) -> str:
+        """The real place that a bind mount shows."""
+        top = self._place(wanted.settings.get("from", ""))
+        text = wanted.settings.get("source", "")
+        root = Root(top)
+        try:
+            real = resolve(root, split(os.fsencode(text)))
+        finally:
+            root.close()
+        if real is None:
+            raise Problem(f"mounts {text!r}, which is not there", "see also .dockerignore")
+        return os.path.join(top, os.fsdecode(b"/".join(real))) if real else top
