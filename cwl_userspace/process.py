@@ -210,7 +210,7 @@ class _Supervisor:
         return code
 
     def _guard(self) -> Guard | None:
-        if not self._launch.guarded:
+        if not self._launch.guarded and not self._launch.clones_judged:
             return None
         from cwl_userspace.guard import Guard
 
