@@ -190,7 +190,7 @@ class _Supervisor:
             os.dup2(null, fd)
         for fd in inherited:
             os.close(fd)
-        shim = bool(launch.script and launch.skip) and not launch.namespaces
+        shim = bool(launch.script.get("watched"))
         code = keeper.keep(
             child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard, shim
         )
