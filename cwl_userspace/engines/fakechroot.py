@@ -170,7 +170,6 @@ class Fakechroot:
                 ["make_status_shim", shim, self._facts["machine"]],
             ],
             private=private,
-            skip=1,
             guarded=plan.guarded() if self._facts["mode_guard"] else [],
             terminal=spec.tty,
             limits=spec.limits.to_json(),

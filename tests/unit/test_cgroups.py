@@ -51,6 +51,12 @@ def test_a_higher_one_that_gives_more_is_better(tree: Path) -> None:
     assert find_parent(str(tree), place, {"memory"}) == (str(tree / "slice"), {"memory"})
 
 
+def test_a_cgroup_of_threads_is_passed_over(tree: Path) -> None:
+    (tree / "slice" / "cgroup.type").write_text("domain threaded\n")
+    place = str(tree / "slice" / "session")
+    assert find_parent(str(tree), place, WANTED) == (str(tree), WANTED)
+
+
 def test_what_is_not_ours_is_named(tree: Path, tmp_path: Path) -> None:
     reachable(tmp_path)
     for directory in (tree, tree / "slice", tree / "slice" / "session"):
@@ -132,11 +138,15 @@ def test_a_real_cgroup_holds_a_tree_and_is_removed_with_it() -> None:
                 os._exit(0)
             os.setsid()
         os.write(writer, b"ready")
-        time.sleep(600)
+        time.sleep(60)
+        os._exit(0)
     os.close(entrance)
     os.waitpid(child, 0)
     assert os.read(reader, 5) == b"ready"
-    (daemon,) = (int(pid) for pid in Path(group.path, "cgroup.procs").read_text().split())
+    members = Path(group.path, "cgroup.procs")
+    while len(members.read_text().split()) > 1:
+        time.sleep(0.01)
+    daemon = int(members.read_text())
     group.remove()
     assert not os.path.exists(group.path)
     state = Path(f"/proc/{daemon}/stat")
