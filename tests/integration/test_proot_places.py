@@ -87,3 +87,17 @@ def test_nothing_is_left_or_made_in_tmp(box: Box, tmp_path: Path) -> None:
     process.wait(10)
     assert ours == set() and list(tmp_path.iterdir()) == []
     assert all(path.startswith(str(box.home.place)) for path in maps)
+
+
+def test_tracer_and_traced_share_the_one_processor_that_a_job_asks_for(box: Box) -> None:
+    process = box.start_sh("echo ready; exec sleep 1000", "--cpus", "1")
+    allowed = {
+        pid: os.sched_getaffinity(pid)
+        for pid in descendants(process.pid)
+        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith((b"proot", b"sleep"))
+    }
+    process.kill()
+    process.wait(10)
+    assert len(allowed) == 2
+    assert all(len(numbers) == 1 for numbers in allowed.values()), allowed
+    assert len({frozenset(numbers) for numbers in allowed.values()}) == 1
