@@ -164,6 +164,16 @@ def kill_all_below() -> None:
         sys_.libc().usleep(2000)
 
 
+def kill_all_others() -> None:
+    """As process 1: kill all in this process name space, and wait for their end."""
+    try:
+        os.kill(-1, signals.SIGKILL)
+        while True:
+            os.waitpid(-1, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
+
+
 def first_child(pid: int) -> int:
     """A child of a process; 0 if it has none."""
     try:

@@ -157,7 +157,9 @@ class _Supervisor:
         wakeup_in, wakeup_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signals.watch(wakeup_out, (*signals.FORWARDED, signals.SIGCHLD))
         os.setsid()
-        sys_.set_pdeathsig(signals.SIGKILL if launch.namespaces else signals.SIGTERM)
+        # One that has something to clear away sees by the lifeline that it is to end.
+        at_once = launch.namespaces and not launch.private
+        sys_.set_pdeathsig(signals.SIGKILL if at_once else signals.SIGTERM)
         if not launch.namespaces:
             sys_.set_child_subreaper()
         if self._limiter is not None:
@@ -196,7 +198,9 @@ class _Supervisor:
         )
         if not launch.namespaces:
             keeper.kill_all_below()
-        nsinit.tidy(launch.after)
+        elif launch.after or launch.private:
+            keeper.kill_all_others()
+            nsinit.tidy(launch.after)
         if code == keeper.KILLED:
             # The supervisor may have been killed, and then nobody else would.
             if self._terminal is not None:

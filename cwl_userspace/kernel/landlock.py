@@ -24,6 +24,8 @@ _REMOVE_AND_MAKE = sum(1 << bit for bit in range(4, 13))  # REMOVE_DIR to MAKE_S
 _REFER = 1 << 13
 _TRUNCATE = 1 << 14
 _ON_FILES = _WRITE_FILE | _TRUNCATE
+_SCOPES_NEEDED = 6
+_ABSTRACT_SOCKETS, _SIGNALS = 1 << 0, 1 << 1
 
 
 def abi() -> int:
@@ -100,5 +102,24 @@ def restrict_writes(writable: list[str]) -> None:
         syscalls.set_no_new_privs()
         number = syscalls.numbers(os.uname().machine)["landlock_restrict_self"]
         syscalls.syscall(number, ruleset, 0)
+    finally:
+        os.close(ruleset)
+
+
+def keep_within(abstract_sockets: bool) -> None:
+    """Deny this thread and all it will start to signal any process but those, for good.
+
+    With ``abstract_sockets`` those that others have made cannot be connected to either (unix(7)).
+    Does nothing below ABI 6 (Linux 6.12). Also sets no_new_privs.
+    """
+    if abi() < _SCOPES_NEEDED:
+        return
+    numbers = syscalls.numbers(os.uname().machine)
+    scopes = _SIGNALS | (_ABSTRACT_SOCKETS if abstract_sockets else 0)
+    handled = struct.pack("=QQQ", 0, 0, scopes)
+    ruleset = syscalls.syscall(numbers["landlock_create_ruleset"], handled, len(handled), 0)
+    try:
+        syscalls.set_no_new_privs()
+        syscalls.syscall(numbers["landlock_restrict_self"], ruleset, 0)
     finally:
         os.close(ruleset)

@@ -141,7 +141,9 @@ class Trial:
 
     def _clean_environment(self) -> list[str]:
         given, seen = set(self._plain["expected"]), set(self._plain["environment"])
-        names = sorted(pair.partition("=")[0] for pair in seen - given)
+        # What an engine cannot be without, and says so.
+        own = getattr(self._engine, "own_variables", ())
+        names = sorted({pair.partition("=")[0] for pair in seen - given}.difference(own))
         lost = sorted(pair.partition("=")[0] for pair in given - seen)
         told = self._plain["processes"]["told"]
         held = [fd for fd in self._plain["descriptors"] if fd > 2]
