@@ -149,6 +149,13 @@ def keep(
                 held += [n for n in os.read(wakeup, 64) if n in signals.FORWARDED]
 
 
+def is_alone(lifeline: int) -> bool:
+    """True if the supervisor has ended: its signal may have ended the program before we saw it."""
+    poll = select.poll()
+    poll.register(lifeline, 0)
+    return bool(poll.poll(0))
+
+
 def exit_code(status: int) -> int:
     """A wait status as a shell gives it: n, or 128 and the signal."""
     code = os.waitstatus_to_exitcode(status)

@@ -159,6 +159,7 @@ class Proot:
         )
         guarded = plan.guarded() if self._facts["mode_guard"] else []
         located = bool(guarded) and self._facts["accelerated"]
+        judged = self._facts["mode_guard"] and not self._facts["accelerated"]
         if located:
             plan.prepare("make_locator", f"{private}{_LOCATOR}", self._facts["machine"], LOCATOR)
         all_binds = [*plan.tree(), *plan.asked()]
@@ -184,13 +185,14 @@ class Proot:
                 ["no_new_privileges"],
                 *self._protection(spec, plan, private),
                 ["keep_within", spec.network_off],
-                *([["untranslated_paths"]] if self._facts["seccomp"] else []),
+                *([["untranslated_paths", judged]] if self._facts["seccomp"] else []),
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=plan.operations(),
             private=private,
             skip=1,
             guarded=guarded,
+            clones_judged=judged,
             locator={"forgive": self._becomes_root(spec)} if located else {},
             terminal=spec.tty,
             limits=spec.limits.to_json(),
