@@ -18,7 +18,7 @@ from tests.security.test_isolation import HOSTS_PYTHON
 USERS: list[list[Word]] = [[], ["-u", "root"]]
 # Tries each way against a process of the host, its number given, and prints what came of it.
 ATTACK = r"""
-import ctypes, mmap, os, socket, sys
+import ctypes, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
 pid, word, name = int(sys.argv[1]), sys.argv[2][::-1], sys.argv[3]
 def read(path):
@@ -50,14 +50,12 @@ ATTACKS = {
     "its memory": lambda: os.path.exists(f"/proc/{pid}/mem") and bool(open_mem()),
     "its descriptors": lambda: call(438, libc.syscall(434, pid, 0), 0, 0),
     "its end": signal,
-    "a trace": lambda: libc.ptrace(16, pid, 0, 0) == 0 and read(f"/proc/{pid}/cmdline"),
-    "its words by vm_readv": lambda: libc.process_vm_readv(pid, 0, 0, 0, 0, 0) > 0,
     "an abstract socket": connect,
     "the old root by ..": lambda: read("/" + "../" * 30 + sys.argv[4].lstrip("/")),
-    "a key of the host": lambda: libc.syscall(250, 10, b"user", word.encode(), 0) > 0,
     "core_pattern": lambda: bool(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)),
     "modprobe": lambda: bool(os.open("/proc/sys/kernel/modprobe", os.O_WRONLY)),
     "kernel memory": lambda: bool(os.open("/proc/kcore", os.O_RDONLY)),
+    "a trace": lambda: read(f"/proc/{pid}/cmdline") and libc.ptrace(16, pid, 0, 0) == 0,
 }
 def open_mem():
     return os.open(f"/proc/{pid}/mem", os.O_RDONLY) if read(f"/proc/{pid}/cmdline") else 0
@@ -172,7 +170,7 @@ def test_the_attack_finds_all_this_where_there_is_no_container(
     done = subprocess.run(
         [*command, str(tmp_path / "secret")], capture_output=True, text=True, timeout=30
     )
-    expected = {"its variables", "its input", "its root", "its directory", "its end"}
-    expected |= {"an abstract socket", "the old root by .."}
+    expected = {"its variables", "its input", "its root", "its directory", "its end", "its memory"}
+    expected |= {"its descriptors", "an abstract socket", "the old root by ..", "a trace"}
     assert expected <= set(done.stdout.splitlines()), done
     assert os.getpid() != pid
