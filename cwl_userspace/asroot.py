@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 
-from cwl_userspace import nsidentity
+from cwl_userspace import nsidentity, subids
 from cwl_userspace.image import confine
 from cwl_userspace.kernel import signals
 from cwl_userspace.kernel import syscalls as sys_
@@ -36,7 +36,7 @@ def remove_tree(path: str) -> None:
     try:
         _remove(path)
     except PermissionError:
-        if os.geteuid() == 0 or _as_root(lambda: _remove(path)) is None:
+        if os.geteuid() == 0 or _as_root(lambda: _remove(path), all_ids=True) is None:
             raise
 
 
@@ -45,10 +45,12 @@ def _remove(path: str) -> list[str]:
     return []
 
 
-def _as_root(work: Callable[[], list[str]]) -> list[str] | None:
+def _as_root(work: Callable[[], list[str]], all_ids: bool = False) -> list[str] | None:
     """Do something in a child that is root in a user namespace; None where there is none.
 
-    Raise the OSError that it raised. The child does not outlive this process.
+    With ``all_ids`` it has the user's subordinate ids there too, if any: over files of theirs
+    only such a root has rights. Raise the OSError that the work raised. The child does not
+    outlive this process.
     """
     result_in, result_out = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
@@ -56,7 +58,7 @@ def _as_root(work: Callable[[], list[str]]) -> list[str] | None:
     if child == 0:
         try:
             os.close(result_in)
-            os.write(result_out, json.dumps(_attempt(work, parent)).encode())
+            os.write(result_out, json.dumps(_attempt(work, parent, all_ids)).encode())
         finally:
             os._exit(0)
     os.close(result_out)
@@ -71,9 +73,13 @@ def _as_root(work: Callable[[], list[str]]) -> list[str] | None:
     return value if what == "done" else None
 
 
-def _attempt(work: Callable[[], list[str]], parent: int) -> tuple[str, object]:
+def _attempt(work: Callable[[], list[str]], parent: int, all_ids: bool) -> tuple[str, object]:
+    found = subids.mappable() if all_ids else None
     try:
-        nsidentity.user_namespace(0, 0, 0)
+        if found is None or found["reason"]:
+            nsidentity.user_namespace(0, 0, 0)
+        else:
+            nsidentity.mapped_user_namespace(found["uids"], found["gids"], found["programs"], 0)
     except OSError:
         return _NO_NAMESPACE, []
     # New rights may take this back, so it is asked for after them (commit_creds in kernel/cred.c).

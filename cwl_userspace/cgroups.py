@@ -171,8 +171,15 @@ def _make_room(place: str) -> bool:
 
 
 def _usable(parent: str, wanted: Collection[str]) -> set[str]:
-    """The wanted controllers that ``parent`` gives to its children, now that it was asked to."""
+    """The wanted controllers that ``parent`` gives to its children, now that it was asked to.
+
+    It is not asked where it has processes and is not the root: it would refuse, or, for cpu, have
+    only threads in its children.
+    """
     file = f"{parent}/cgroup.subtree_control"
+    kind = _read(f"{parent}/cgroup.type").strip()  # the root has none
+    if kind and (kind != "domain" or _read(f"{parent}/cgroup.procs").strip()):
+        return {*wanted} & _controllers(file) if kind == "domain" else set()
     for name in {*wanted} & _controllers(f"{parent}/cgroup.controllers") - _controllers(file):
         try:
             _write(file, f"+{name}")
@@ -189,8 +196,10 @@ def _is_ours(place: str) -> bool:
 def _sweep(parent: str) -> None:
     """Remove what runs left whose supervisor was killed; the kernel keeps any that is in use."""
     for name in os.listdir(parent):
-        pid = name.removeprefix(_PREFIX).partition("-")[0]
-        if name.startswith(_PREFIX) and not os.path.exists(f"/proc/{pid}"):
+        pid, dash, _ = name.removeprefix(_PREFIX).partition("-")
+        # Other engines name theirs by the run.
+        ours = name.startswith(_PREFIX) and dash and pid.isdigit()
+        if ours and not os.path.exists(f"/proc/{pid}"):
             try:
                 os.rmdir(os.path.join(parent, name))
             except OSError:

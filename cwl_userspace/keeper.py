@@ -149,6 +149,13 @@ def keep(
                 held += [n for n in os.read(wakeup, 64) if n in signals.FORWARDED]
 
 
+def is_alone(lifeline: int) -> bool:
+    """True if the supervisor has ended: its signal may have ended the program before we saw it."""
+    poll = select.poll()
+    poll.register(lifeline, 0)
+    return bool(poll.poll(0))
+
+
 def exit_code(status: int) -> int:
     """A wait status as a shell gives it: n, or 128 and the signal."""
     code = os.waitstatus_to_exitcode(status)
@@ -164,16 +171,27 @@ def kill_all_below() -> None:
         sys_.libc().usleep(2000)
 
 
+def kill_all_others() -> None:
+    """As process 1: kill all in this process name space, and wait for their end."""
+    try:
+        os.kill(-1, signals.SIGKILL)
+        while True:
+            os.waitpid(-1, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
+
+
 def first_child(pid: int) -> int:
     """A child of a process, whichever of its threads has it; 0 if it has none."""
     try:
+        # Each thread has its own, and of a program in Go any may have started it.
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                children = file.read().split()
-            if children:
-                return int(children[0])
+                found = file.read().split()
+            if found:
+                return int(found[0])
         return 0
-    except OSError:  # the process is gone, or the kernel has no such file
+    except OSError:  # the process or a thread is gone, or the kernel has no such file
         pass
     return next((child for child, parent in _processes() if parent == pid), 0)
 

@@ -62,11 +62,21 @@ def no_streams() -> None:
         os.dup2(null, fd)
 
 
-def untranslated_paths() -> None:
+def keep_within(network_off: bool) -> None:
+    """Have no signal reach a process outside and, with the network off, no abstract socket.
+
+    Where the kernel cannot (Linux below 6.12) this does nothing.
+    """
+    from cwl_userspace.kernel.landlock import keep_within as keep
+
+    keep(abstract_sockets=network_off)
+
+
+def untranslated_paths(clones_judged: bool = False) -> None:
     """Have system calls that proot lets through untranslated answer that they do not exist."""
     from cwl_userspace.kernel import seccomp
 
-    seccomp.install(seccomp.untranslated_paths(os.uname().machine))
+    seccomp.install(seccomp.untranslated_paths(os.uname().machine, clones_judged))
 
 
 def no_network() -> None:
@@ -105,6 +115,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "filter": nsidentity.install_filter,
     "restrict_writes": restrict_writes,
     "no_streams": no_streams,
+    "keep_within": keep_within,
     "untranslated_paths": untranslated_paths,
     "no_network": no_network,
 }

@@ -157,7 +157,10 @@ class _Supervisor:
         wakeup_in, wakeup_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signals.watch(wakeup_out, (*signals.FORWARDED, signals.SIGCHLD))
         os.setsid()
-        sys_.set_pdeathsig(signals.SIGKILL if launch.namespaces else signals.SIGTERM)
+        # One that has something to clear away, if only the modes of the caller's terminal, sees by
+        # the lifeline that it is to end.
+        at_once = launch.namespaces and not launch.private and not launch.terminal
+        sys_.set_pdeathsig(signals.SIGKILL if at_once else signals.SIGTERM)
         if not launch.namespaces:
             sys_.set_child_subreaper()
         if self._limiter is not None:
@@ -196,8 +199,10 @@ class _Supervisor:
         )
         if not launch.namespaces:
             keeper.kill_all_below()
-        nsinit.tidy(launch.after)
-        if code == keeper.KILLED:
+        elif launch.after or launch.private:
+            keeper.kill_all_others()
+            nsinit.tidy(launch.after)
+        if code == keeper.KILLED or keeper.is_alone(self._lifeline_in):
             # The supervisor may have been killed, and then nobody else would.
             if self._terminal is not None:
                 self._terminal.restore()
@@ -206,7 +211,7 @@ class _Supervisor:
         return code
 
     def _guard(self) -> Guard | None:
-        if not self._launch.guarded:
+        if not self._launch.guarded and not self._launch.clones_judged:
             return None
         from cwl_userspace.guard import Guard
 

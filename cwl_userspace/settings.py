@@ -13,11 +13,11 @@ from cwl_userspace.errors import SettingsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 NAME = "cwl-userspace"
-ON_UNMET = ("refuse", "warn")
+ON_UNMET = ("refuse", "warn", "copy")
 ROOT_IDS = ("auto", "emulated", "mapped")
 _UPPER = ("auto", "memory", "disk")
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -39,7 +39,7 @@ class Settings:
     ``root_upper`` says where a container's root keeps what is written to it: auto, memory, disk,
     or a directory; ``root_size`` how many bytes it may be (0: no limit of ours); ``root_ids``
     whether root in a container has ids of its own (mapped), one (emulated), or what leaves
-    nothing behind (auto).
+    nothing behind (auto). ``proot_places`` are pairs of an address and a SHA-256 or an empty text.
     """
 
     __slots__ = (
@@ -48,6 +48,7 @@ class Settings:
         "engine",
         "on_unmet",
         "proot",
+        "proot_places",
         "registries",
         "root_ids",
         "root_size",
@@ -69,6 +70,7 @@ class Settings:
         root_upper: str = "auto",
         root_size: int = 0,
         root_ids: str = "auto",
+        proot_places: Sequence[Sequence[str]] = (),
     ) -> None:
         self.engine = engine
         self.store = store
@@ -81,6 +83,7 @@ class Settings:
         self.root_upper = root_upper
         self.root_size = root_size
         self.root_ids = root_ids
+        self.proot_places = tuple((url, sha256) for url, sha256 in proot_places)
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -107,6 +110,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         root_upper=_root_upper(environ, said),
         root_size=_root_size(environ, said),
         root_ids=_one_of(environ, said, "root_ids", ROOT_IDS) or "auto",
+        proot_places=said.get("proot_places", ()),
     )
 
 

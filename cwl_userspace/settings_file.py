@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import re
 from typing import Any, NoReturn
 
 from cwl_userspace.errors import SettingsError
 
+_HEX = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("engine", "store", "on_unmet", "proot", "root_upper", "root_size", "root_ids")
-_TOP = (*_TEXTS, "registries")
+_TOP = (*_TEXTS, "proot_places", "registries")
 _REGISTRY = ("mirrors", "insecure")
+_PLACE = ("url", "sha256")
 
 
 def read(path: str) -> dict[str, Any]:
@@ -34,8 +38,33 @@ def read(path: str) -> dict[str, Any]:
     for key in _TEXTS:
         if key in document:
             settings[key] = _string(path, document, key)
+    if "proot_places" in document:
+        settings["proot_places"] = _places(path, document)
     settings["registries"] = _registries(path, document)
     return settings
+
+
+def _places(path: str, document: Any) -> list[list[str]]:
+    """Where proot may be fetched: addresses, or ``url`` and ``sha256`` of a build."""
+    places: Any = document["proot_places"]
+    line = _line(document, "proot_places")
+    if not isinstance(places, list):
+        _refuse(path, line, "proot_places", places, "a list of addresses")
+    found = []
+    for number, place in enumerate(places):
+        at = line
+        with contextlib.suppress(AttributeError, KeyError, TypeError, IndexError):
+            at = int(document["proot_places"].lc.item(number)[0]) + 1
+        if isinstance(place, str):
+            place = {"url": place}
+        _check_mapping(path, at, place, "a place", _PLACE)
+        url, sha256 = place.get("url"), place.get("sha256", "")
+        if not isinstance(url, str) or not url.startswith(("http://", "https://", "file:///", "/")):
+            _refuse(path, at, "a place's url", url, "http://, https:// or a file's path")
+        if not isinstance(sha256, str) or (sha256 and not _HEX.fullmatch(sha256.lower())):
+            _refuse(path, at, "a place's sha256", sha256, "64 hexadecimal digits in quotes")
+        found.append([url, sha256.lower()])
+    return found
 
 
 def _registries(path: str, document: Any) -> dict[str, Any]:

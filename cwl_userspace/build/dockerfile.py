@@ -22,7 +22,7 @@ KEYWORDS = frozenset(
 )
 _WITH_HEREDOCS = ("ADD", "COPY", "RUN")
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*$")
-_HEREDOC = re.compile(r"(\d*)<<(-?)([^<]+)$")
+_HEREDOC = re.compile(r"(\d*)<<(-?)([^<\s]+)$")
 # A private character that keeps two escapes from being at the end of a line.
 _GUARD = "\ue000"
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from signal import SIGTERM
 from typing import TYPE_CHECKING, NamedTuple
 
 from cwl_userspace import hostfacts, process
@@ -78,6 +79,9 @@ class Runner:
         try:
             with open(report_in, "rb") as file:
                 report = file.read()
+        except BaseException:  # an interrupt, of which a terminal has told the child, too
+            os.kill(pid, SIGTERM)
+            raise
         finally:
             # The container ends before the tree that it runs in is taken away.
             _, status = os.waitpid(pid, 0)

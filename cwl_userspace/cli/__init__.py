@@ -32,6 +32,8 @@ VERBS = {
     "stats": ("stats", "show the memory of a running container"),
     "build": ("build", "build an image from a Dockerfile"),
     "save": ("save", "write images to an archive that docker load reads"),
+    "export": ("export", "write a container's tree to a tar"),
+    "setup": ("setup", "get proot without rights"),
     "doctor": ("doctor", "say what works on this host, and why the rest does not"),
     "version": ("version", "show the version"),
     "help": ("help", "show this text"),

@@ -77,7 +77,9 @@ def _claims(name: str, engine: Engine) -> dict[str, Any]:
     reason = engine.unavailable()
     if reason is not None:
         return _entry(name, reason)
-    return {**_entry(name, ""), "promises": said(engine), "notes": list(engine.notes())}
+    measured = getattr(engine, "measured", None)
+    notes = [*engine.notes(), *(measured() if measured is not None else ())]
+    return {**_entry(name, ""), "promises": said(engine), "notes": notes}
 
 
 def _entry(name: str, reason: str) -> dict[str, Any]:

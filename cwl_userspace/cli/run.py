@@ -15,12 +15,12 @@ from cwl_userspace.store.store import any_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from cwl_userspace.cli.context import Context
     from cwl_userspace.containers import Container
-    from cwl_userspace.engines.base import Engine
+    from cwl_userspace.engines.base import Engine, Launch
     from cwl_userspace.spec import ContainerSpec, ImageConfig, RunRequest
 
 # Accepted so that callers need not change, and said in the log once they would matter.
@@ -98,13 +98,14 @@ def _run(
     from cwl_userspace.private import private_directory, remove_private_directory
 
     engine = choose(context.engine, context.settings, context.environ)
-    _settle_unmet(context, words, spec, engine)
+    copied = _settle_unmet(context, words, spec, engine)
     for name in _NOT_YET:
         if words.value(name) or words.list(name):
             context.log.say(f"--{name} is accepted but has no effect yet")
     identifier = os.urandom(32).hex()
-    private = private_directory(context.environ, identifier, large=engine.copies(spec))
-    launch = engine.launch(spec, private)
+    copies = engine.copies(spec) or bool(copied)
+    private = private_directory(context.environ, identifier, large=copies)
+    launch = _launch(spec, engine, private, copied)
     if words.flag("print-command"):
         from cwl_userspace.cli.show import command_line
 
@@ -142,23 +143,58 @@ def _still_there(context: Context, container: Container) -> None:
         raise UsageError(f"the container {container.name!r} was replaced", "run that one again")
 
 
-def _settle_unmet(context: Context, words: Words, spec: ContainerSpec, engine: Engine) -> None:
-    """Refuse what cannot be promised, or say so and go on, as the user or the caller wants."""
-    from cwl_userspace.engines.promises import unmet
+def _launch(spec: ContainerSpec, engine: Engine, private: str, copied: Sequence[str]) -> Launch:
+    """How to start the container, with copies of what its engine cannot keep from it."""
+    if not copied:
+        return engine.launch(spec, private)
+    from cwl_userspace.private import remove_private_directory
+    from cwl_userspace.staging import stage
 
-    sentences = unmet(spec, engine)
-    if not sentences:
-        return
+    try:
+        return engine.launch(stage(spec, engine, private, copied), private)
+    except BaseException:
+        remove_private_directory(private)
+        raise
+
+
+def _settle_unmet(
+    context: Context, words: Words, spec: ContainerSpec, engine: Engine
+) -> Sequence[str]:
+    """Refuse what cannot be promised, or say so and go on, as the user or the caller wants.
+
+    Return the promises that copies are to stand in for.
+    """
+    from cwl_userspace.engines.promises import lacking
+
+    found = lacking(spec, engine)
+    if not found:
+        return ()
     policy = words.value("on-unmet") or context.settings.on_unmet
     if policy and policy not in ON_UNMET:
         raise UsageError(f"--on-unmet is {policy!r}", f"expected one of {', '.join(ON_UNMET)}")
     by_engine = context.called_by_engine or _is_cwltool(words)
-    if policy == "refuse" or (not policy and not by_engine):
+    copied = _copied(words, found) if policy == "copy" else ()
+    others = [sentence for promise, sentence in found.items() if promise not in copied]
+    if others and (policy in ("refuse", "copy") or (not policy and not by_engine)):
         raise PromiseUnmet(
-            "; ".join(sentences), "choose another engine, or go on with --on-unmet warn"
+            "; ".join(others),
+            "choose another engine, or go on with --on-unmet warn, or copy for what is read-only",
         )
-    for sentence in sentences:
+    for sentence in others:
         context.log.say(sentence)
+    return copied
+
+
+def _copied(words: Words, found: Mapping[str, str]) -> Sequence[str]:
+    from cwl_userspace.staging import COPIED
+
+    copied = [promise for promise in found if promise in COPIED]
+    if copied and words.flag("print-command"):
+        raise UsageError(
+            "--print-command cannot show the copies that --on-unmet copy makes",
+            "leave out one of the two",
+        )
+    return copied
 
 
 def _die_with_parent(context: Context, words: Words) -> bool:

@@ -25,7 +25,7 @@ OPTIONS = (
     Option("--name", VALUE, "a name for kill and stats", "NAME"),
     Option("--cidfile", VALUE, "write the container's id to a file", "FILE"),
     Option("--platform", VALUE, "take the image for another platform", "OS/ARCH"),
-    Option("--on-unmet", VALUE, "what the engine cannot promise", "refuse|warn"),
+    Option("--on-unmet", VALUE, "what the engine cannot promise", "refuse|warn|copy"),
     Option("--die-with-parent", FLAG, "end when the calling process ends"),
     Option("--print-command", FLAG, "show the engine's command line, run nothing"),
     Option("-q --quiet", FLAG, "nothing of ours on standard error but errors"),

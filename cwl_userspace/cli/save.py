@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.output import write_archive
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import InvalidReference, StoreError, UsageError
 from cwl_userspace.image.dockersave import Saved, save
@@ -27,26 +27,9 @@ def command(context: Context, argv: Sequence[str]) -> int:
         return show("save", "[-o FILE] NAME...", OPTIONS)
     if not words.arguments:
         raise UsageError("save needs an image", "see cwl-userspace images")
-    output = words.value("output")
-    if not output and os.isatty(1):
-        raise UsageError("save would write to a terminal", "name a file with -o, or use a pipe")
     context.store.check()
     images = _images(context, words.arguments)
-    if not output:
-        save(images, lambda data: _write(1, data))
-        return 0
-    aside = f"{output}.{os.getpid()}.part"
-    try:
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            save(images, lambda data: _write(fd, data))
-        finally:
-            os.close(fd)
-        os.replace(aside, output)
-    except BaseException:
-        if os.path.lexists(aside):
-            os.unlink(aside)
-        raise
+    write_archive("save", words.value("output"), lambda write: save(images, write))
     return 0
 
 
@@ -76,8 +59,3 @@ def _tag(context: Context, text: str) -> ImageReference | None:
     key = records.key_of(reference)
     known = any(name == key for name, _ in records.names(context.store))
     return reference if known and reference.digest is None else None
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]

@@ -13,6 +13,7 @@ import posixpath
 
 from cwl_userspace.engines import probe
 from cwl_userspace.engines.base import (
+    CLEAN_ENVIRONMENT,
     EMULATED_ROOT,
     NETWORK_OFF,
     PRIVATE_PIDS,
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
 HINT = "install the package fakechroot"
 _LIBRARY = "fakechroot/libfakechroot.so"
 _LANDLOCK_NEEDED = 3
+# Without these, which the program finds among its own, there is no fakechroot.
+OWN_VARIABLES = (
+    *("FAKECHROOT", "FAKECHROOT_BASE", "FAKECHROOT_EXCLUDE_PATH", "FAKECHROOT_VERSION", "PWD"),
+    *("FAKECHROOT_ELFLOADER", "FAKECHROOT_ELFLOADER_OPT_ARGV0", "LD_LIBRARY_PATH", "LD_PRELOAD"),
+)
 # libfakechroot takes no more (EXCLUDE_LIST_SIZE).
 _EXCLUDED = 100
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
@@ -75,6 +81,7 @@ class Fakechroot:
     """The engine ``fakechroot``. What its probe found is given to it, so that a launch is pure."""
 
     name = "fakechroot"
+    own_variables = OWN_VARIABLES
 
     def __init__(self, library: str, facts: Mapping[str, Any]) -> None:
         self._library = library
@@ -91,6 +98,8 @@ class Fakechroot:
         no_landlock = f"the kernel's Landlock is {self._facts['landlock']}, not 3 or newer"
         return {
             **dict.fromkeys(PROMISES, ""),
+            # Landlock keeps what is bound from looking into other processes (Linux 5.13).
+            CLEAN_ENVIRONMENT: "" if landlock else f"/proc tells the host's, and {no_landlock}",
             PRIVATE_ROOT: "what goes past the C library sees the host's files",
             NETWORK_OFF: no_seccomp,
             READ_ONLY_BINDS: "" if landlock else no_landlock,
@@ -146,8 +155,11 @@ class Fakechroot:
             working_dir=working_dir,
             namespaces=False,
             last=[
+                # Of real root's powers some reach past Landlock to processes of the host.
+                *([["drop_capabilities"]] if os.geteuid() == 0 else []),
                 ["no_new_privileges"],
                 *self._protection(plan),
+                ["keep_within", spec.network_off],
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=[
@@ -158,7 +170,6 @@ class Fakechroot:
                 ["make_status_shim", shim, self._facts["machine"]],
             ],
             private=private,
-            skip=1,
             guarded=plan.guarded() if self._facts["mode_guard"] else [],
             terminal=spec.tty,
             limits=spec.limits.to_json(),

@@ -58,8 +58,9 @@ def library_path(view: View, spec: ContainerSpec) -> list[str]:
     machine = os.uname().machine
     asked = spec.environment.get("LD_LIBRARY_PATH", "").split(":")
     usual = [path.format(machine=machine) for path in _DIRECTORIES]
-    paths = dict.fromkeys([*filter(None, asked), *_configured(view, "/etc/ld.so.conf"), *usual])
-    return [path for path in paths if os.path.isdir(view.host(view.resolve(path)))]
+    usual = [*_configured(view, "/etc/ld.so.conf"), *usual]
+    known = [path for path in usual if os.path.isdir(view.host(view.resolve(path)))]
+    return list(dict.fromkeys([*filter(None, asked), *known]))
 
 
 def _configured(view: View, path: str, depth: int = 0) -> list[str]:

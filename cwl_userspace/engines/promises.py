@@ -25,6 +25,11 @@ def said(engine: Engine) -> dict[str, str]:
 
 def unmet(spec: ContainerSpec, engine: Engine) -> list[str]:
     """One sentence for each thing that was asked for and is not promised."""
+    return list(lacking(spec, engine).values())
+
+
+def lacking(spec: ContainerSpec, engine: Engine) -> dict[str, str]:
+    """What was asked for and is not promised, each with a sentence that says why."""
     asked = (
         (NETWORK_OFF, spec.network_off),
         (READ_ONLY_BINDS, any(mount.read_only for mount in spec.mounts)),
@@ -33,8 +38,8 @@ def unmet(spec: ContainerSpec, engine: Engine) -> list[str]:
         (LIMITS, spec.limits.any),
     )
     kept = said(engine)
-    return [
-        f"the engine {engine.name} cannot promise {promise}: {kept[promise]}"
+    return {
+        promise: f"the engine {engine.name} cannot promise {promise}: {kept[promise]}"
         for promise, wanted in asked
         if wanted and kept[promise]
-    ]
+    }

@@ -12,6 +12,7 @@ import os
 
 from cwl_userspace.engines import probe
 from cwl_userspace.engines.base import (
+    CLEAN_ENVIRONMENT,
     NETWORK_OFF,
     PRIVATE_PIDS,
     PROMISES,
@@ -34,28 +35,52 @@ if TYPE_CHECKING:
     from cwl_userspace.spec import ContainerSpec
 
 HINT = (
-    "install the package proot, or put a static proot on PATH or into the setting proot"
-    " (https://proot-me.github.io has them): it needs no rights"
+    "install the package proot, or fetch one with cwl-userspace setup proot, or put a static"
+    " proot on PATH or into the setting proot (https://proot-me.github.io has them): it needs"
+    " no rights"
 )
+# Where programs that were fetched are kept, below the store.
+TOOLS = "tools"
 # Below this version truncate(2) goes past Landlock.
 _LANDLOCK_NEEDED = 3
 _LOADER = "proot/loader"
 _LOCATOR = "/dev/.cwl-userspace-locator"
 
 
-def find(setting: str, path: str) -> str:
-    """The proot to use: the one that is set, else the first on PATH; empty if there is none."""
-    if setting:
-        return setting
-    return on_path("proot", path)
+def candidates(settings: Settings, path: str) -> list[str]:
+    """The proots to choose from: the one that is set and no other, else the newest that ``setup``
+    has fetched, and the first on PATH.
+    """
+    if settings.proot:
+        return [settings.proot]
+    return [p for p in (fetched(settings.store), on_path("proot", path)) if p]
+
+
+def fetched(store: str) -> str:
+    """The newest proot that ``setup proot`` keeps beside the store; empty if there is none."""
+    tools = os.path.join(store, TOOLS)
+    try:
+        names = [name for name in os.listdir(tools) if name.startswith("proot-")]
+        return max((os.path.join(tools, name) for name in names), key=os.path.getmtime, default="")
+    except OSError:
+        return ""
 
 
 def engine(settings: Settings, environ: Mapping[str, str]) -> Engine:
     """The engine with what its probe found or remembers."""
-    path = find(settings.proot, environ.get("PATH", ""))
-    about = path or "none"
-    facts = probe.remembered(settings.cache, "proot", about, lambda: Proot.examine(path))
-    return Proot(path, facts)
+    paths = candidates(settings, environ.get("PATH", ""))
+    about = "\n".join(map(_state, paths)) or "none"
+    facts = probe.remembered(settings.cache, "proot", about, lambda: Proot.examine(paths))
+    return Proot(facts)
+
+
+def _state(path: str) -> str:
+    """A program, and what changes when it does."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path
+    return f"{path} {found.st_mtime_ns} {found.st_size}"
 
 
 class Proot:
@@ -63,8 +88,8 @@ class Proot:
 
     name = "proot"
 
-    def __init__(self, path: str, facts: Mapping[str, Any]) -> None:
-        self._path = path
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self._path = facts["path"]
         self._facts = facts
 
     def unavailable(self) -> str | None:
@@ -77,6 +102,8 @@ class Proot:
         no_landlock = f"the kernel's Landlock is {self._facts['landlock']}, not 3 or newer"
         return {
             **dict.fromkeys(PROMISES, ""),
+            # Landlock keeps what is bound from looking into other processes (Linux 5.13).
+            CLEAN_ENVIRONMENT: "" if landlock else f"/proc tells the host's, and {no_landlock}",
             NETWORK_OFF: "" if self._facts["seccomp"] else "the kernel has no seccomp filters",
             READ_ONLY_BINDS: "" if landlock else no_landlock,
             READ_ONLY_ROOT: "" if landlock else no_landlock,
@@ -84,15 +111,33 @@ class Proot:
         }
 
     @staticmethod
-    def examine(path: str) -> dict[str, Any]:
-        """What this proot can do here, by running it."""
-        from cwl_userspace.engines.proot_probe import examine
+    def examine(paths: list[str]) -> dict[str, Any]:
+        """What the best of these proots can do here, by running them."""
+        from cwl_userspace.engines.proot_probe import best
 
-        return examine(path, HINT)
+        return best(paths, HINT)
+
+    def measured(self) -> list[str]:
+        """What it costs, by running a loop of system calls with and without it."""
+        from cwl_userspace.engines.proot_probe import measure
+
+        found = measure(self._path, self._facts["accelerated"])
+        if found is None:
+            return ["what a system call costs in it could not be measured"]
+        return [
+            f"measured here: a system call that names a file takes {found[0]:.1f} times as long in"
+            f" it, another {found[1]:.1f} times"
+        ]
 
     def notes(self) -> list[str]:
         """What a user should know of a promise that is kept in another way than elsewhere."""
-        notes = ["proot turns the network off with all of it, loopback included"]
+        notes = [described(self._facts)]
+        if not self._facts["accelerated"]:
+            notes.append(
+                "a proot whose acceleration works is many times faster: see cwl-userspace setup"
+                " proot --help"
+            )
+        notes += ["proot turns the network off with all of it, loopback included"]
         if not self._facts["mode_guard"]:
             notes.append("modes and times of the stored tree are not kept from their owner")
         return notes
@@ -116,6 +161,7 @@ class Proot:
         )
         guarded = plan.guarded() if self._facts["mode_guard"] else []
         located = bool(guarded) and self._facts["accelerated"]
+        judged = self._facts["mode_guard"] and not self._facts["accelerated"]
         if located:
             plan.prepare("make_locator", f"{private}{_LOCATOR}", self._facts["machine"], LOCATOR)
         all_binds = [*plan.tree(), *plan.asked()]
@@ -140,13 +186,15 @@ class Proot:
                 ["end_with_parent", signals.SIGQUIT],
                 ["no_new_privileges"],
                 *self._protection(spec, plan, private),
-                *([["untranslated_paths"]] if self._facts["seccomp"] else []),
+                ["keep_within", spec.network_off],
+                *([["untranslated_paths", judged]] if self._facts["seccomp"] else []),
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=plan.operations(),
             private=private,
             skip=1,
             guarded=guarded,
+            clones_judged=judged,
             locator={"forgive": self._becomes_root(spec)} if located else {},
             terminal=spec.tty,
             limits=spec.limits.to_json(),
@@ -189,3 +237,11 @@ class Proot:
         if not self._facts["accelerated"]:
             own["PROOT_NO_SECCOMP"] = "1"
         return own
+
+
+def described(facts: Mapping[str, Any]) -> str:
+    """Which proot this is."""
+    how = "accelerated by seccomp"
+    if not facts["accelerated"]:
+        how = f"not accelerated: {facts['not_accelerated']}"
+    return f"proot {facts['version'] or 'of no known version'} at {facts['path']}, {how}"

@@ -74,7 +74,7 @@ def _layer(archive: Writer, image: Saved) -> str:
     """Write a tree as one layer; return its digest. Two walks: a member's size comes before it."""
     root = os.fsencode(image.rootfs)
     size = sum(size_of(entry) for entry, _ in _tree(root)) + len(END)
-    layer = Checked(_bytes(root), None, size, f"the tree {image.rootfs}")
+    layer = Checked(tree_bytes(image.rootfs), None, size, f"the tree {image.rootfs}")
     archive.directory(image.directory.encode(), 0o755, 0)
     archive.file(f"{image.directory}/VERSION".encode(), b"1.0", _MODE, 0)
     name = f"{image.directory}/layer.tar".encode()
@@ -82,8 +82,9 @@ def _layer(archive: Writer, image: Saved) -> str:
     return str(layer.digest)
 
 
-def _bytes(root: bytes) -> Iterator[bytes]:
-    for entry, path in _tree(root):
+def tree_bytes(rootfs: str) -> Iterator[bytes]:
+    """The bytes of a tree as one tar; raise StoreError for what cannot be read."""
+    for entry, path in _tree(os.fsencode(rootfs)):
         yield from member(entry, content_of(path))
     yield END
 

@@ -40,6 +40,15 @@ def copy_tree(source: str, target: str) -> list[str]:
     return copy.unread
 
 
+def copy_place(source: str, target: str) -> list[str]:
+    """Copy a directory, or whatever else there is, as ``copy_tree`` does."""
+    if os.path.isdir(source):
+        return copy_tree(source, target)
+    copy = _Copy()
+    copy.file(source, target, os.lstat(source))
+    return copy.unread
+
+
 class _Copy:
     """What one copy has seen: files with several names, and what could not be read."""
 

@@ -94,6 +94,37 @@ def test_without_landlock_read_only_is_refused_unless_a_warning_will_do(
     assert no_landlock.run("--on-unmet=warn", *words).text == "fine\n"
 
 
+@pytest.mark.parametrize("user", [[], ["-u", "root"]])
+def test_without_landlock_copies_can_stand_in_for_what_is_read_only(
+    no_landlock: Box, tmp_path: Path, user: list[Word]
+) -> None:
+    source = tmp_path / "source"
+    (source / "sub").mkdir(parents=True)
+    (source / "file").write_text("of the host\n")
+    (source / "sub" / "more").write_text("more\n")
+    (source / "link").symlink_to("sub/more")
+    (tmp_path / "single").write_text("single\n")
+    (tmp_path / "out").mkdir()
+    before = (manifest(tmp_path), manifest(no_landlock.home.tree("busybox")))
+    options = ["-v", f"{source}:/in:ro", "-v", f"{tmp_path}/single:/etc/single:ro", "--read-only"]
+    script = """cat /in/file /in/link /etc/single; chmod 777 /in /in/file; echo x > /in/file
+        touch /in/new /etc/new; rm -r /in/sub; echo x > /etc/single; echo done"""
+    words: list[Word] = ["--on-unmet", "copy", *options, *user]
+    assert no_landlock.sh(script, *words).out == b"of the host\nmore\nsingle\ndone\n"
+    assert (manifest(tmp_path), manifest(no_landlock.home.tree("busybox"))) == before
+    written: list[Word] = [*words, "-v", f"{tmp_path}/out:/out"]
+    assert no_landlock.sh("cp /in/file /out/", *written).text == ""
+    assert (tmp_path / "out" / "file").read_text() == "of the host\n"
+    assert no_landlock.run(*words, "busybox", "no-such-program").code == 127
+    assert not any(name.startswith("cwl-userspace-") for name in no_landlock.home.leftovers)
+
+
+def test_copies_stand_in_for_nothing_else(home: Home, tmp_path: Path) -> None:
+    box = lacking(home, tmp_path / "cache", "proot", seccomp=False, mode_guard=False)
+    ran = box.run("--on-unmet=copy", "--network=none", "busybox", "true")
+    assert ran.code == 125 and "network" in ran.complaint
+
+
 def test_without_seccomp_a_network_that_is_to_be_off_is_refused(home: Home, tmp_path: Path) -> None:
     box = lacking(home, tmp_path / "cache", "proot", seccomp=False, mode_guard=False)
     ran = box.run("--network=none", "busybox", "true")

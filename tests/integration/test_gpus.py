@@ -60,6 +60,15 @@ def test_the_callers_choice_of_gpus_holds(
     assert ran.text.split() == ["/dev/nvidia1", "0", UUIDS[2]]
 
 
+def test_fakechroot_shows_them_too(
+    home: Home, driver: FakeDriver, dynamic: str, tmp_path: Path
+) -> None:
+    script = "nvidia-smi; echo /dev/nvidia?; head -c 3 /dev/nvidia0 | od -An -tx1"
+    words = ("--gpus=1", dynamic, "sh", "-c", script)
+    ran = run(Box(home, "fakechroot"), driver, tmp_path, *words)
+    assert ran.text.split() == ["driver", str(VERSION), "/dev/nvidia0", "00", "00", "00"]
+
+
 def test_without_gpus_nothing_of_the_driver_is_to_be_seen(
     box: Box, driver: FakeDriver, dynamic: str, tmp_path: Path
 ) -> None:

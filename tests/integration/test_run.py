@@ -322,7 +322,7 @@ def test_an_engine_that_is_missing_says_how_to_get_it(home: Home, tmp_path: Path
 def test_words_that_workflow_engines_write_are_accepted(box: Box, tmp_path: Path) -> None:
     words = ["-i", "--rm", "--log-driver=none", "--memory=100m", "--cpus=1", "--userns=keep-id"]
     words += ["--attach=STDIN", "--attach=STDOUT", "--sig-proxy=true", "--nobanner", "--quiet"]
-    words += ["--init", "--privileged", "--gpus=1", "--cpu-shares", "5", "--shm-size=1g"]
+    words += ["--init", "--privileged", "--cpu-shares", "5", "--shm-size=1g"]
     words += [f"--volume={tmp_path}:/jGeEGs", "--workdir=/jGeEGs", "--user=1001:1001"]
     assert box.run(*words, "busybox", "echo", "-n", "--rm").text == "--rm"
 

@@ -154,3 +154,20 @@ def test_the_rights_grow_with_the_version(plain_user: bool) -> None:
         0x7FF2,
         0x7FF2,
     ]
+
+
+@pytest.mark.skipif(landlock.abi() < 6, reason="a Landlock without scopes")
+def test_signals_are_kept_in_and_renames_between_directories_stay(
+    place: Path, plain_user: bool
+) -> None:
+    outside = os.getpid()
+
+    def inside() -> int:
+        landlock.restrict_writes([str(place)])
+        landlock.keep_within(abstract_sockets=True)
+        (place / "open" / "file").rename(place / "other" / "moved")
+        os.link(place / "other" / "moved", place / "open" / "linked")
+        return refusal(lambda: os.kill(outside, 0))
+
+    assert in_child(inside, plain_user=plain_user) == errno.EPERM
+    assert (place / "open" / "linked").read_text() == "open"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -13,7 +14,7 @@ import pytest
 
 from cwl_userspace.kernel import seccomp, syscalls
 from cwl_userspace.kernel.numbers import numbers
-from cwl_userspace.kernel.rootfilter import emulated_root
+from cwl_userspace.kernel.rootfilter import answered_root, emulated_root
 from tests.unit.bpf import KIN, MACHINES, call
 from tests.unit.forked import Result, in_child, reachable
 
@@ -53,6 +54,20 @@ def test_of_special_files_only_devices_are_not_made(machine: str) -> None:
                 assert call(code, convention, name, *before, kind | 0o666, 0x103) == DONE
             for kind in (0, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK):
                 assert call(code, convention, name, *before, kind | 0o666, 0) == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_who_one_is_can_be_an_answer_too(machine: str) -> None:
+    code = answered_root(machine)
+    for convention in (machine, KIN[machine]):
+        known = numbers(convention)
+        for name in ("getuid", "getgid", "geteuid", "getegid"):
+            for spelt in {name, f"{name}32"} & known.keys():
+                assert call(code, convention, spelt) == DONE
+                assert call(emulated_root(machine), convention, spelt) == ALLOW
+        for name in ("getresuid", "getresgid"):
+            assert call(code, convention, name) == seccomp.refuse(errno.ENOSYS)
+        assert call(code, convention, "setuid", 5) == DONE
 
 
 def as_emulated_root(function: Callable[[], Result], plain_user: bool) -> Result:

@@ -92,6 +92,10 @@ def test_without_home_the_account_is_asked(tmp_path: Path) -> None:
         ("registries: [docker.io]\n", 1, ["registries", "keys and values"]),
         ("engine: [userns]\n", 1, ["engine", "text"]),
         ("engine: auto\n  store: x\n", 2, ["not YAML"]),
+        ("proot_places: https://x\n", 1, ["proot_places", "a list of addresses"]),
+        ("proot_places:\n  - https://x\n  - ftp://x\n", 3, ["'ftp://x'", "a file's path"]),
+        ("proot_places:\n  - {url: /x, sha: ab}\n", 2, ["'sha'", "did you mean 'sha256'?"]),
+        ("proot_places:\n  - {url: /x, sha256: ab}\n", 2, ["'ab'", "64 hexadecimal"]),
         ("- engine\n", 1, ["the file", "keys and values"]),
     ],
 )
@@ -103,6 +107,14 @@ def test_a_mistake_is_told_with_file_line_and_what_was_expected(
     said = str(caught.value)
     assert f"{tmp_path}/config/cwl-userspace/config.yml:{line}: " in said
     assert all(word in said for word in words)
+
+
+def test_places_for_proot_are_addresses_with_or_without_a_hash(tmp_path: Path) -> None:
+    text = f"proot_places:\n  - https://x/y\n  - url: /shared/proot\n    sha256: {'A' * 64}\n"
+    for _ in range(2):  # the second time from what is kept of the first
+        settings = read(tmp_path, text)
+        assert settings.proot_places == (("https://x/y", ""), ("/shared/proot", "a" * 64))
+    assert read(tmp_path, "engine: proot\n").proot_places == ()
 
 
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:
