@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from cwl_userspace import nsidentity, nsplaces, nsroot
+from cwl_userspace import inroot, nsidentity, nsplaces, nsroot
 from cwl_userspace.kernel import syscalls as sys_
 
 TYPE_CHECKING = False
@@ -53,6 +53,20 @@ def restrict_writes(places: Sequence[str]) -> None:
 
     streams = [f"/proc/self/fd/{fd}" for fd in (1, 2)]
     restrict([*places, *(s for s in streams if os.path.isfile(s))])
+
+
+def no_new_groups() -> None:
+    """For real root: have the program that is started last find no control group to be writable.
+
+    A runtime that is killed, as ours are, would leave those that it has made.
+    """
+    try:
+        sys_.unshare(sys_.CLONE_NEWNS)
+        sys_.mount(None, "/", None, sys_.MS_REC | sys_.MS_SLAVE)
+        inroot.set_attributes("/sys/fs/cgroup", sys_.MOUNT_ATTR_RDONLY, recursive=True)
+    except (PermissionError, FileNotFoundError):
+        # A root without rights can make none, and where they are not mounted there are none.
+        pass
 
 
 def no_streams() -> None:
@@ -115,6 +129,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "filter": nsidentity.install_filter,
     "restrict_writes": restrict_writes,
     "no_streams": no_streams,
+    "no_new_groups": no_new_groups,
     "keep_within": keep_within,
     "untranslated_paths": untranslated_paths,
     "no_network": no_network,

@@ -8,6 +8,7 @@ becomes so in a user name space below the runtime's, since runtimes set up as ro
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 
 from cwl_userspace.engines import filters, probe
@@ -116,7 +117,10 @@ class Runtime:
             environment={},
             working_dir="/",
             namespaces=False,
-            last=[["no_streams"]] if pipes else [],
+            last=[
+                *([["no_new_groups"]] if os.geteuid() == 0 else []),
+                *([["no_streams"]] if pipes else []),
+            ],
             prepare=plan.operations(),
             private=private,
             skip=1,

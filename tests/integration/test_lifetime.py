@@ -252,6 +252,17 @@ def test_nothing_is_left_behind_after_a_run(box: Box, options: list[str]) -> Non
     assert set(box.home.leftovers) <= before
 
 
+@pytest.mark.every_engine
+def test_no_control_group_is_left_behind(box: Box, tmp_path: Path) -> None:
+    process = box.start_sh("echo ready; sleep 1000", "--cidfile", tmp_path / "killed")
+    process.kill()
+    process.wait(5)
+    assert box.sh("exit 3", "--cidfile", tmp_path / "ended").code == 3
+    names = [(tmp_path / name).read_text()[:24] for name in ("killed", "ended")]
+    groups = [Path("/sys/fs/cgroup").glob(f"**/*{name}*") for name in names]
+    assert [list(found) for found in groups] == [[], []]
+
+
 def test_a_signal_while_the_container_starts_ends_it_too(box: Box) -> None:
     for delay in (0.02, 0.05, 0.08, 0.12, 0.16, 0.2):
         word = marker()

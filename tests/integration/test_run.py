@@ -335,7 +335,8 @@ def test_the_command_that_is_printed_does_the_same(box: Box, tmp_path: Path) -> 
     shown = box.run("--print-command", *command)
     assert (shown.code, shown.err) == (0, b"")
     environment = {"PATH": os.environ["PATH"]}
-    done = subprocess.run(["sh", "-c", shown.text], env=environment, capture_output=True)
+    words = [*box.home.prefix, "sh", "-c", shown.text]
+    done = subprocess.run(words, env=environment, capture_output=True)
     assert (done.returncode, done.stdout) == (7, b"it's x  y  '\n/a:b c\n")
     assert b"Read-only file system" in done.stderr or b"ermission denied" in done.stderr
     assert (tmp_path / "file").read_text() == "made\n"

@@ -169,7 +169,7 @@ def test_keys_reach_the_tool_and_interrupt_it(box: Box) -> None:
     master, slave = pty.openpty()
     words = box.home.command(*box.words("-it", "busybox", "sh", "-c", script))
     helper = "import os,pty,sys,fcntl,termios;os.setsid();fcntl.ioctl(0,termios.TIOCSCTTY,0);"
-    helper += "os.execv(sys.argv[1],sys.argv[1:])"
+    helper += "os.execvp(sys.argv[1],sys.argv[1:])"
     process = subprocess.Popen(
         [sys.executable, "-c", helper, *map(os.fsdecode, words)],
         env=box.home.environment,
