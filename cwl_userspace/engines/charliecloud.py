@@ -165,7 +165,8 @@ class Charliecloud:
         plan.shim(self._facts["machine"])
         for name in _HOST_WIDE if os.geteuid() == 0 else ():
             place = f"/proc/{name}"
-            plan.bind(place, place, os.path.isdir(place), read_only=True)
+            if os.path.exists(place):  # not every kernel has them all
+                plan.bind(place, place, os.path.isdir(place), read_only=True)
         plan.temporary_places()
         for path in _HOSTS_FILES:
             place = plan.view.resolve(path)
