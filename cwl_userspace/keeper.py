@@ -184,9 +184,14 @@ def kill_all_others() -> None:
 def first_child(pid: int) -> int:
     """A child of a process; 0 if it has none."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return int((file.read().split() or (b"0",))[0])
-    except OSError:  # the process is gone, or the kernel has no such file
+        # Each thread has its own, and of a program in Go any may have started it.
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found = file.read().split()
+            if found:
+                return int(found[0])
+        return 0
+    except OSError:  # the process or a thread is gone, or the kernel has no such file
         pass
     return next((child for child, parent in _processes() if parent == pid), 0)
 

@@ -69,11 +69,11 @@ def keep_within(network_off: bool) -> None:
     keep(abstract_sockets=network_off)
 
 
-def untranslated_paths() -> None:
+def untranslated_paths(clones_judged: bool = False) -> None:
     """Have system calls that proot lets through untranslated answer that they do not exist."""
     from cwl_userspace.kernel import seccomp
 
-    seccomp.install(seccomp.untranslated_paths(os.uname().machine))
+    seccomp.install(seccomp.untranslated_paths(os.uname().machine, clones_judged))
 
 
 def no_network() -> None:

@@ -62,12 +62,11 @@ def make_status_shim(path: str, machine: str) -> None:
     _write(path, status_program(machine, REPORT, BLOCK), 0o755)
 
 
-def make_locator(path: str, machine: str) -> None:
-    """The program that opens paths for the keeper."""
+def make_locator(path: str, machine: str, socket: int) -> None:
+    """The program that opens paths for the keeper, with the number of its socket."""
     from cwl_userspace.engines.locator import locator_program
-    from cwl_userspace.script import LOCATOR
 
-    _write(path, locator_program(machine, LOCATOR), 0o755)
+    _write(path, locator_program(machine, socket), 0o755)
 
 
 def make_loader(path: str, proot: str) -> None:

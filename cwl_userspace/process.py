@@ -193,7 +193,7 @@ class _Supervisor:
             os.dup2(null, fd)
         for fd in inherited:
             os.close(fd)
-        shim = bool(launch.script and launch.skip) and not launch.namespaces
+        shim = bool(launch.script.get("watched"))
         code = keeper.keep(
             child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard, shim
         )
@@ -211,7 +211,7 @@ class _Supervisor:
         return code
 
     def _guard(self) -> Guard | None:
-        if not self._launch.guarded:
+        if not self._launch.guarded and not self._launch.clones_judged:
             return None
         from cwl_userspace.guard import Guard
 

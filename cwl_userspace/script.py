@@ -49,6 +49,7 @@ def script(
     filters: Sequence[str] = (),
     writable: Sequence[str] | None = None,
     streams: bool = False,
+    watched: bool = False,
 ) -> dict[str, Any]:
     """What a shim is to execute and how, as plain values for a Launch.
 
@@ -58,7 +59,8 @@ def script(
     program are killed when what started them ends. ``filters``: seccomp filters in hexadecimal.
     ``writable``: the only places of the host that can be written to (Landlock), or None for no
     such rule. ``streams``: the standard streams go by other descriptors, since the engine would
-    put pipes in their place.
+    put pipes in their place. ``watched``: the engine's own program goes on when the shim is
+    killed, so the keeper must look after that.
     """
     return {
         "path": path,
@@ -71,6 +73,7 @@ def script(
         "filters": list(filters),
         "writable": None if writable is None else list(writable),
         "streams": streams,
+        "watched": watched,
     }
 
 

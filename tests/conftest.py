@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.containers import ENGINES, Box, Home, Tar, busybox, shell_layer
+from tests.containers import ENGINES, OTHER_ENGINES, Box, Home, Tar, busybox, shell_layer
 
 CONFIGURED = {
     "Env": ["FROM_IMAGE=is set", "PATH=/data/bin:/bin", "LD_PRELOAD=/no/such.so", "EMPTY="],
@@ -30,7 +30,27 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
-@pytest.fixture(params=ENGINES)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option that has all tests of containers run with other engines."""
+    text = "run all tests of containers with these engines, separated by commas"
+    parser.addoption("--engines", default="", help=text)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of a ``box`` run with the main engines, and where they are so marked with all."""
+    if "box" in metafunc.fixturenames and "box" not in overridden(metafunc):
+        given = metafunc.config.getoption("--engines")
+        marked = metafunc.definition.get_closest_marker("every_engine")
+        engines = given.split(",") if given else [*ENGINES, *(OTHER_ENGINES if marked else ())]
+        metafunc.parametrize("box", engines, indirect=True)
+
+
+def overridden(metafunc: pytest.Metafunc) -> set[str]:
+    """The fixtures that a module has made its own."""
+    return {name for name in ("box",) if hasattr(metafunc.module, name)}
+
+
+@pytest.fixture
 def box(request: pytest.FixtureRequest, home: Home) -> Box:
     """Each engine; one that does not work here fails its tests."""
     return Box(home, request.param)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from cwl_userspace.build.patterns import Ignored, is_pattern, step
 from cwl_userspace.build.problem import Problem
+from cwl_userspace.errors import LayerError
 from cwl_userspace.image.confine import Missing, Parts, Root, split
 from cwl_userspace.image.tarwriter import content_of
 
@@ -124,6 +125,13 @@ class Place:
 
 def resolve(root: Root, parts: Sequence[bytes]) -> Parts | None:
     """The real place of a name below a root, every link resolved there; None if there is none."""
+    try:
+        return _resolve(root, parts)
+    except LayerError:  # links without an end
+        return None
+
+
+def _resolve(root: Root, parts: Sequence[bytes]) -> Parts | None:
     for _ in range(_LINK_LIMIT):
         try:
             walked = root.open_directory(parts, None)

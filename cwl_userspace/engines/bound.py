@@ -85,10 +85,10 @@ class Bound:
         for device in self._spec.devices:
             self.bind(device.source, self.view.resolve(device.target), device=True)
 
-    def mounted(self, place: str) -> None:
+    def mounted(self, place: str, mode: int = 0o755) -> None:
         """Have room for what the engine itself mounts, a new /proc or /dev."""
         aside = f"{self._private}{place}"
-        self.prepare("make_directory", aside, 0o755)
+        self.prepare("make_directory", aside, mode)
         self.prepare("make_real_directory", self.root + place)
         self.view.bind(place, aside, directory=True)
 

@@ -26,13 +26,14 @@ ENGINES = {
     "bwrap": ("bwrap", "engine"),
     "crun": ("runc", "crun_engine"),
     "runc": ("runc", "engine"),
+    "charliecloud": ("charliecloud", "engine"),
     "proot": ("proot", "engine"),
     "fakechroot": ("fakechroot", "engine"),
 }
 # What one of another package must have; see docs/engines.rst.
 _PARTS = ("name", "unavailable", "promises", "notes", "copies", "launch")
 # What ``auto`` tries, the fastest and most isolated first.
-PREFERRED = ("userns", "chroot", "bwrap", "crun", "runc", "proot")
+PREFERRED = ("userns", "chroot", "bwrap", "crun", "runc", "charliecloud", "proot")
 
 
 def names() -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """What the engines ``userns`` and ``chroot`` have in common: a root in name spaces of its own.
 
-The root is an overlay over the stored tree whose writes go to memory or to a private directory;
-where the kernel has no overlay for this user it is put together from read-only binds.
+The root is an overlay over the stored tree whose writes go to memory or to a private directory.
+Where nothing is to be written, or the kernel has no overlay for this user, it is put together from
+read-only binds: through an overlay each look at a file takes half as long again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _OUTER = sys_.CLONE_NEWPID | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS
 _WRITABLE = ("/tmp", "/var/tmp")
+# A root of more binds than this takes longer to make than an overlay.
+_MOST_BINDS = 150
 
 
 def nearest_directory(path: str) -> str:
@@ -97,7 +100,7 @@ class Namespaced:
                 self._root(spec, disk),
                 ["pivot", old],
                 ["devices", old, spec.shm_size, ""],
-                *_places(spec, writable=spec.own_tree or self._facts["overlay"]),
+                *self._places(spec, disk),
                 *(["bind", f"/{old}{m.source}", m.target, m.read_only] for m in spec.mounts),
                 *(["device", f"/{old}{d.source}", d.target] for d in spec.devices),
                 *([file_word, path, text] for path, text in spec.files),
@@ -132,9 +135,32 @@ class Namespaced:
         if spec.own_tree:
             return ["own_tree", spec.rootfs, stage]
         size = 0 if disk else spec.root_size or self._size
-        if self._facts["overlay"]:
+        if self._facts["overlay"] and not spec.read_only:
             return ["overlay", spec.rootfs, stage, disk, size]
-        return ["assemble", spec.rootfs, stage, _view(spec), size]
+        view = _view(spec)
+        if self._facts["overlay"] and len(view["binds"]) > _MOST_BINDS:
+            return ["overlay", spec.rootfs, stage, disk, size]
+        return ["assemble", spec.rootfs, stage, view, size]
+
+    def _places(self, spec: ContainerSpec, disk: str) -> list[list[Any]]:
+        """/tmp and its kin exist and can be written, in memory where the root cannot.
+
+        Of their own they are written to faster than through an overlay. They stay a part of it
+        where it is on disk, where its size is counted, where the image has something there, and
+        for root, whose installers move and link files from there.
+        """
+        mounted = {mount.target for mount in spec.mounts}
+        in_root = spec.own_tree or self._facts["overlay"]
+        whole = spec.own_tree or disk or spec.root_size or self._size
+        whole = whole or spec.identity.emulate_root
+        found: list[list[Any]] = []
+        for path in _WRITABLE:
+            if path in mounted:
+                continue
+            shared = in_root and (whole or not _empty(spec.rootfs + path))
+            word = "shared_directory" if shared and not spec.read_only else "private_directory"
+            found.append([word, path])
+        return found
 
     def _disk(self, spec: ContainerSpec, private: str) -> str:
         """The directory for what is written to the root: as set, else where memory is too small.
@@ -142,7 +168,7 @@ class Namespaced:
         Empty where it goes to memory, or to the tree itself. On disk nobody counts, so a size
         that was asked for is not kept there.
         """
-        if spec.own_tree or not self._facts["overlay"]:
+        if spec.own_tree or spec.read_only or not self._facts["overlay"]:
             return ""
         if os.path.isabs(self._upper):
             return os.path.join(self._upper, os.path.basename(private))
@@ -158,13 +184,16 @@ def _half_of_memory(size: int) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if size else 0
 
 
-def _places(spec: ContainerSpec, writable: bool) -> list[list[Any]]:
-    """/tmp and its kin exist and can be written, in memory where the root cannot."""
-    mounted = {mount.target for mount in spec.mounts}
-    places = [path for path in _WRITABLE if path not in mounted]
-    if spec.read_only or not writable:
-        return [["private_directory", path] for path in places]
-    return [["shared_directory", path] for path in places]
+def _empty(path: str) -> bool:
+    """True for a directory of the tree that has nothing in it, or is not there; not for a link."""
+    if os.path.islink(path):
+        return False
+    try:
+        return not os.listdir(path)
+    except FileNotFoundError:
+        return not os.path.islink(os.path.dirname(path))
+    except OSError:
+        return False
 
 
 def _view(spec: ContainerSpec) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from cwl_userspace.engines.base import (
 from cwl_userspace.engines.bound import SHIM, Bound
 from cwl_userspace.engines.lookup import find_program, on_path
 from cwl_userspace.kernel import signals
-from cwl_userspace.script import script
+from cwl_userspace.script import LOCATOR, script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,8 +159,9 @@ class Proot:
         )
         guarded = plan.guarded() if self._facts["mode_guard"] else []
         located = bool(guarded) and self._facts["accelerated"]
+        judged = self._facts["mode_guard"] and not self._facts["accelerated"]
         if located:
-            plan.prepare("make_locator", f"{private}{_LOCATOR}", self._facts["machine"])
+            plan.prepare("make_locator", f"{private}{_LOCATOR}", self._facts["machine"], LOCATOR)
         all_binds = [*plan.tree(), *plan.asked()]
         binds = [f"{plan.without_colon(b.source)}:{b.place}!" for b in all_binds]
         return Launch(
@@ -184,17 +185,20 @@ class Proot:
                 ["no_new_privileges"],
                 *self._protection(spec, plan, private),
                 ["keep_within", spec.network_off],
-                *([["untranslated_paths"]] if self._facts["seccomp"] else []),
+                *([["untranslated_paths", judged]] if self._facts["seccomp"] else []),
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=plan.operations(),
             private=private,
             skip=1,
             guarded=guarded,
+            clones_judged=judged,
             locator={"forgive": self._becomes_root(spec)} if located else {},
             terminal=spec.tty,
             limits=spec.limits.to_json(),
-            script=script(program, spec.argv, spec.environment, terminal=spec.tty, bound=True),
+            script=script(
+                program, spec.argv, spec.environment, terminal=spec.tty, bound=True, watched=True
+            ),
         )
 
     def copies(self, spec: ContainerSpec) -> bool:

@@ -15,7 +15,7 @@ from cwl_userspace.engines.probe import UNKNOWN_MACHINE
 from cwl_userspace.engines.proot_exercise import EXERCISE, LOOP
 from cwl_userspace.engines.status import status_program
 from cwl_userspace.guard import Guard
-from cwl_userspace.kernel import landlock, seccomp
+from cwl_userspace.kernel import landlock, modeguard, seccomp
 from cwl_userspace.kernel.syscalls import known_machine, set_no_new_privs
 
 _PATIENCE = 20.0
@@ -146,6 +146,8 @@ def _guard_paths() -> None:
 
 def mode_guard_works() -> bool:
     """True if this kernel lets a process hear of a child's calls (5.6 and newer)."""
+    if not modeguard.can_find():
+        return False
 
     def install_and_wait() -> None:
         set_no_new_privs()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
+from cwl_userspace.engines.choose import PREFERRED
 from tests.containers import Box, Home, Word, all_gone, manifest, marker, shell_layer
 
 CHANGE = "echo x > /etc/passwd; echo x > /data/new; rm -rf /home /bin/wget; chmod 777 /data; true"
@@ -135,3 +137,28 @@ def test_without_a_fresh_proc_runs_end_all_the_same(home: Home, tmp_path: Path) 
     word = marker()
     assert box.sh(f"sleep 1000 {word} 2>&- & echo fine").text == "fine\n"
     assert all_gone(word, 1)
+
+
+def test_auto_takes_another_program_that_may_make_namespaces_before_proot(
+    home: Home, tmp_path: Path
+) -> None:
+    # As AppArmor has it on recent Ubuntu: not every program may, but those that it knows.
+    other = copy.copy(home)
+    other.environment = {**home.environment, "XDG_CACHE_HOME": str(tmp_path)}
+    other.call("doctor", "--offline")
+    works = {path.name.split("-")[1]: path for path in tmp_path.rglob("probe-*.json")}
+    taken = []
+    for name in PREFERRED:
+        answer = json.loads(works[name].read_text())
+        works_here = not answer["answer"]["reason"]
+        if works_here:
+            shown = other.call("run", "--print-command", "busybox", "true").text
+            taken.append(json.loads(shlex.split(shown)[3])["engine"])
+            assert taken[-1] == name
+            assert Box(other, "auto").sh("echo fine").text == "fine\n"
+        answer["answer"]["reason"] = "AppArmor restricts them"
+        works[name].write_text(json.dumps(answer))
+    assert taken[0] == "userns" and taken[-1] == "proot"
+    assert {"bwrap", "runc", "charliecloud"} <= set(taken)
+    refused = other.call("run", "busybox", "true")
+    assert refused.code == 125 and "bwrap: AppArmor restricts them" in refused.complaint

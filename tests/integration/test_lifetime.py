@@ -23,6 +23,7 @@ def tree(word: str, main: str) -> str:
     return script.format(word) + f"sleep 0.2; echo ready; {main} # {word}"
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_the_run_ends_the_whole_tree(box: Box, number: signal.Signals) -> None:
     word = marker()
@@ -62,6 +63,7 @@ def killed_after_the_grace(box: Box, main: str) -> None:
     assert all_gone(word, 2)
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("main", ["exec sleep 1000", "while :; do kill -STOP $$; done"])
 def test_a_kill_of_the_run_leaves_nothing_alive(box: Box, main: str) -> None:
     word = marker()
@@ -77,6 +79,7 @@ def test_a_kill_of_the_run_leaves_nothing_alive(box: Box, main: str) -> None:
     )
 
 
+@pytest.mark.every_engine
 def test_a_kill_of_the_keeper_leaves_nothing_alive(box: Box) -> None:
     word = marker()
     process = box.start_sh(tree(word, "exec sleep 1000"))
@@ -102,6 +105,7 @@ def children(pid: int) -> list[int]:
     return [int(word) for task in tasks for word in task.read_text().split()]
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("code", [0, 5])
 def test_leftovers_die_with_the_main_process_and_its_status_is_kept(box: Box, code: int) -> None:
     word = marker()
@@ -231,6 +235,7 @@ def test_a_flood_of_signals_loses_nothing(box: Box) -> None:
     assert process.wait(8) == 6
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("options", [[], ["-u", "root"], ["--read-only", "--network=none"]])
 def test_nothing_is_left_behind_after_a_run(box: Box, options: list[str]) -> None:
     before = set(box.home.leftovers)

@@ -39,6 +39,7 @@ def test_a_volume_can_be_read_and_written(box: Box, source: Path, suffix: str) -
     assert (source / "new").stat().st_uid == os.geteuid()
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("options", ["-v={0}:/in:ro", "-v={0}:/in:ro,Z", "--mount={1},readonly"])
 @pytest.mark.parametrize("user", [[], ["-u", "root"], ["-u", "1234"]])
 def test_a_read_only_volume_cannot_be_changed(
@@ -139,6 +140,7 @@ def test_places_below_the_output_directory_are_made_on_the_host(box: Box, tmp_pa
     assert source.read_text() == "text\n"
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("name", ODD)
 def test_odd_characters_in_paths_work_in_volumes(box: Box, tmp_path: Path, name: str) -> None:
     source, target = tmp_path / name / name, f"/var/lib/cwl/{name}/{name}"
@@ -191,6 +193,7 @@ def test_a_source_that_is_a_link_shows_what_it_leads_to(box: Box, source: Path) 
     assert box.run("-v", f"{link}:/in", "busybox", "cat", "/in/file").text == "of the host\n"
 
 
+@pytest.mark.every_engine
 def test_a_read_only_root_keeps_all_but_tmp_from_being_written(box: Box, source: Path) -> None:
     script = """
         (for d in / /etc /data /home /bin /wd/dir; do echo x > $d/new; done) 2>/dev/null

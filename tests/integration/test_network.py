@@ -39,6 +39,7 @@ def test_the_network_of_the_host_is_there_unless_it_is_turned_off(box: Box, port
     assert box.sh(TALK.format(port), "--network", "host").text == "hello\n"
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("option", ["--network=none", "--net=none"])
 @pytest.mark.parametrize("user", [[], ["-u", "root"]])
 def test_a_network_that_is_off_reaches_no_port_of_the_host(

@@ -19,22 +19,26 @@ def variables(output: bytes) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text)
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("code", [0, 1, 7, 125, 126, 127, 255])
 def test_the_exit_code_of_the_tool_comes_through(box: Box, code: int) -> None:
     assert box.sh(f"exit {code}") == (code, b"", b"")
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("signal", [9, 15, 2, 6, 11, 13])
 def test_a_tool_that_a_signal_ends_gives_128_and_the_signal(box: Box, signal: int) -> None:
     assert box.sh(f"kill -{signal} $$; sleep 5") == (128 + signal, b"", b"")
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("program", ["no-such-program", "/no/such/program", "/etc/passwd/x"])
 def test_a_program_that_is_not_there_gives_127(box: Box, program: str) -> None:
     ran = box.run("busybox", program)
     assert ran.code == 127 and program in ran.complaint
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("program", ["/bin/not-executable", "/data", "not-executable"])
 def test_a_program_that_cannot_be_executed_gives_126(box: Box, program: str) -> None:
     ran = box.run("busybox", program)
@@ -46,6 +50,7 @@ def test_a_script_without_its_interpreter_gives_127_as_in_a_shell(box: Box) -> N
     assert ran.code == 127 and "/bin/no-interpreter" in ran.complaint
 
 
+@pytest.mark.every_engine
 def test_arguments_arrive_byte_for_byte(box: Box) -> None:
     words = [
         b"",
@@ -72,12 +77,14 @@ def test_a_hundred_thousand_bytes_in_one_argument_arrive(box: Box) -> None:
     assert (ran.code, ran.err, lines(ran.out)) == (0, b"", words)
 
 
+@pytest.mark.every_engine
 def test_twenty_thousand_arguments_arrive(box: Box) -> None:
     words = [f"{number}".encode() for number in range(20_000)]
     ran = box.run("busybox", "sh", "-c", SHOW_ARGUMENTS, "sh", *words)
     assert (ran.code, ran.err, lines(ran.out)) == (0, b"", words)
 
 
+@pytest.mark.every_engine
 def test_the_environment_is_the_defaults_and_nothing_of_the_hosts(box: Box) -> None:
     ran = box.run("busybox", "cat", "/proc/self/environ", environment={"SECRET": "of the host"})
     home = "/root" if os.geteuid() == 0 else "/"
@@ -156,6 +163,7 @@ def test_an_image_in_a_docker_archive_runs_as_it_says(box: Box, tmp_path: Path) 
     assert box.run("saved:1").text == "1\n/data\n"
 
 
+@pytest.mark.every_engine
 def test_a_static_program_in_an_empty_image_runs(box: Box) -> None:
     assert box.run("scratch", "/busybox", "echo", "alone").text == "alone\n"
     assert box.run("bare", "/opt/busybox", "sh", "-c", "echo a > /tmp/f; cat /tmp/f").text == "a\n"
@@ -173,6 +181,7 @@ def test_i_am_the_caller_inside_and_have_an_account(box: Box) -> None:
         assert group_name == ("root" if gid == 0 else "somebody")
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize(
     ("user", "expected"),
     [
@@ -196,6 +205,7 @@ def test_the_user_of_the_image_is_the_one_inside(box: Box) -> None:
     assert ran.text == "tool\n/home/tool\n/data/work dir\n"
 
 
+@pytest.mark.every_engine
 def test_root_inside_can_write_to_its_own_view_of_the_root(box: Box) -> None:
     script = "echo x > /etc/made; mkdir /new; chmod 700 /etc/made; cat /etc/made; rm /etc/group"
     assert box.sh(script, "-u", "root").text == "x\n"
@@ -312,11 +322,12 @@ def test_an_engine_that_is_missing_says_how_to_get_it(home: Home, tmp_path: Path
 def test_words_that_workflow_engines_write_are_accepted(box: Box, tmp_path: Path) -> None:
     words = ["-i", "--rm", "--log-driver=none", "--memory=100m", "--cpus=1", "--userns=keep-id"]
     words += ["--attach=STDIN", "--attach=STDOUT", "--sig-proxy=true", "--nobanner", "--quiet"]
-    words += ["--init", "--privileged", "--gpus=1", "--cpu-shares", "5", "--shm-size=1g"]
+    words += ["--init", "--privileged", "--cpu-shares", "5", "--shm-size=1g"]
     words += [f"--volume={tmp_path}:/jGeEGs", "--workdir=/jGeEGs", "--user=1001:1001"]
     assert box.run(*words, "busybox", "echo", "-n", "--rm").text == "--rm"
 
 
+@pytest.mark.every_engine
 def test_the_command_that_is_printed_does_the_same(box: Box, tmp_path: Path) -> None:
     words = ["-v", f"{tmp_path}:/a:b c", "-e", "A=it's", "-w", "/a:b c", "--read-only"]
     script = 'echo "$A" "$@"; pwd; echo made > file; true > /etc/x; exit 7'

@@ -31,6 +31,7 @@ def read_terminal(master: int, patience: float = 20.0) -> bytes:
     return shown
 
 
+@pytest.mark.every_engine
 def test_bytes_pass_unchanged_in_all_directions(box: Box) -> None:
     data = bytes(range(256)) * 4000
     assert box.run("busybox", "cat", stdin=data) == (0, data, b"")
@@ -137,6 +138,7 @@ def test_files_for_output_hold_the_tools_words_alone(box: Box, tmp_path: Path) -
     assert [path.read_bytes() for path in outputs] == [b"o\n", b"e\n"]
 
 
+@pytest.mark.every_engine
 def test_the_tool_can_open_its_streams_again_by_name(box: Box, tmp_path: Path) -> None:
     script = "echo a > /dev/stdout; echo b > /dev/stderr; echo c > /dev/fd/1; cat /dev/stdin"
     assert box.sh(script, stdin=b"in") == (0, b"a\nc\nin", b"b\n")
@@ -146,6 +148,7 @@ def test_the_tool_can_open_its_streams_again_by_name(box: Box, tmp_path: Path) -
     assert (tmp_path / "out").read_bytes() == b"a\n"
 
 
+@pytest.mark.every_engine
 def test_a_terminal_that_is_asked_for_is_one_inside(box: Box) -> None:
     script = "test -t 0 && test -t 1 && test -t 2 && echo yes; echo $TERM; stty size"
     master, slave = pty.openpty()
@@ -160,6 +163,7 @@ def test_a_terminal_that_is_asked_for_is_one_inside(box: Box) -> None:
     os.close(master)
 
 
+@pytest.mark.every_engine
 def test_keys_reach_the_tool_and_interrupt_it(box: Box) -> None:
     script = "read line; echo got $line; sleep 30; echo never"
     master, slave = pty.openpty()
