@@ -63,7 +63,8 @@ class Table:
         ]
         lines = [_table(rows), *self._notes()]
         lines += [
-            f"Not to be tried there: **{engine['name']}**, {engine['reason']}.\n"
+            textwrap.fill(f"Not to be tried there: **{engine['name']}**, {engine['reason']}.", 99)
+            + "\n"
             for engine in self._engines
             if not engine["works"]
         ]
@@ -86,7 +87,10 @@ class Table:
 
     def _notes(self) -> list[str]:
         return [
-            textwrap.fill(f".. [{number}] {reason}", 99, subsequent_indent="   ") + "\n"
+            textwrap.fill(
+                f".. [{number}] {reason}", 99, subsequent_indent="   ", break_on_hyphens=False
+            )
+            + "\n"
             for number, reason in enumerate(self._reasons, 1)
         ]
 

@@ -73,10 +73,12 @@ class Guard:
         """In the keeper: take the filter's descriptor over, and let the child go on."""
         self._child = child
         os.close(self._to_keeper)
-        said = os.read(self._from_child, 16)
-        if said:
-            self.listener = modeguard.adopt(child, int(said))
-        os.close(self._to_child)
+        try:
+            said = os.read(self._from_child, 16)
+            if said:
+                self.listener = modeguard.adopt(child, int(said))
+        finally:
+            os.close(self._to_child)
 
     def answer(self) -> None:
         """Serve the calls that the filter has stopped."""

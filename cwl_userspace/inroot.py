@@ -30,14 +30,14 @@ def set_attributes(target: str, attributes: int, recursive: bool) -> None:
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise
-    for place in _mounts_below(target) if recursive else (target,):
+    for place in mounts_below(target) if recursive else (target,):
         # ST_* of statvfs(3) and MS_* of mount(2) have the same values for these four flags.
         kept = os.statvfs(place).f_flag & (0xF | sys_.MS_NOATIME | sys_.MS_NODIRATIME)
         flags = kept | attributes | sys_.MS_REMOUNT | sys_.MS_BIND
         sys_.mount(None, place, None, flags)
 
 
-def _mounts_below(target: str) -> list[str]:
+def mounts_below(target: str) -> list[str]:
     """The mount at a place and those below it, as this process sees them (proc(5), mountinfo)."""
     real = os.path.realpath(target)
     found = [real]

@@ -149,6 +149,13 @@ def keep(
                 held += [n for n in os.read(wakeup, 64) if n in signals.FORWARDED]
 
 
+def is_alone(lifeline: int) -> bool:
+    """True if the supervisor has ended: its signal may have ended the program before we saw it."""
+    poll = select.poll()
+    poll.register(lifeline, 0)
+    return bool(poll.poll(0))
+
+
 def exit_code(status: int) -> int:
     """A wait status as a shell gives it: n, or 128 and the signal."""
     code = os.waitstatus_to_exitcode(status)
@@ -175,11 +182,16 @@ def kill_all_others() -> None:
 
 
 def first_child(pid: int) -> int:
-    """A child of a process; 0 if it has none."""
+    """A child of a process, whichever of its threads has it; 0 if it has none."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return int((file.read().split() or (b"0",))[0])
-    except OSError:  # the process is gone, or the kernel has no such file
+        # Each thread has its own, and of a program in Go any may have started it.
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found = file.read().split()
+            if found:
+                return int(found[0])
+        return 0
+    except OSError:  # the process or a thread is gone, or the kernel has no such file
         pass
     return next((child for child, parent in _processes() if parent == pid), 0)
 

@@ -45,11 +45,14 @@ def tidy(operations: Sequence[Sequence[Any]]) -> None:
 
 
 def restrict_writes(places: Sequence[str]) -> None:
-    """Allow writes to these places only, and to the files that are standard output and error."""
-    from cwl_userspace.kernel.landlock import restrict_writes as restrict
-    from cwl_userspace.script import reopened_streams
+    """Allow writes to these places only, and to the files that are standard output and error.
 
-    restrict([*places, *reopened_streams()])
+    A program may open those again by name, through /dev/stdout.
+    """
+    from cwl_userspace.kernel.landlock import restrict_writes as restrict
+
+    streams = [f"/proc/self/fd/{fd}" for fd in (1, 2)]
+    restrict([*places, *(s for s in streams if os.path.isfile(s))])
 
 
 def no_streams() -> None:
@@ -69,11 +72,11 @@ def keep_within(network_off: bool) -> None:
     keep(abstract_sockets=network_off)
 
 
-def untranslated_paths() -> None:
+def untranslated_paths(clones_judged: bool = False) -> None:
     """Have system calls that proot lets through untranslated answer that they do not exist."""
     from cwl_userspace.kernel import seccomp
 
-    seccomp.install(seccomp.untranslated_paths(os.uname().machine))
+    seccomp.install(seccomp.untranslated_paths(os.uname().machine, clones_judged))
 
 
 def no_network() -> None:

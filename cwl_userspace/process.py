@@ -157,8 +157,9 @@ class _Supervisor:
         wakeup_in, wakeup_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signals.watch(wakeup_out, (*signals.FORWARDED, signals.SIGCHLD))
         os.setsid()
-        # One that has something to clear away sees by the lifeline that it is to end.
-        at_once = launch.namespaces and not launch.private
+        # One that has something to clear away, if only the modes of the caller's terminal, sees by
+        # the lifeline that it is to end.
+        at_once = launch.namespaces and not launch.private and not launch.terminal
         sys_.set_pdeathsig(signals.SIGKILL if at_once else signals.SIGTERM)
         if not launch.namespaces:
             sys_.set_child_subreaper()
@@ -201,7 +202,7 @@ class _Supervisor:
         elif launch.after or launch.private:
             keeper.kill_all_others()
             nsinit.tidy(launch.after)
-        if code == keeper.KILLED:
+        if code == keeper.KILLED or keeper.is_alone(self._lifeline_in):
             # The supervisor may have been killed, and then nobody else would.
             if self._terminal is not None:
                 self._terminal.restore()
@@ -210,7 +211,7 @@ class _Supervisor:
         return code
 
     def _guard(self) -> Guard | None:
-        if not self._launch.guarded:
+        if not self._launch.guarded and not self._launch.clones_judged:
             return None
         from cwl_userspace.guard import Guard
 

@@ -10,7 +10,7 @@ import errno
 import os
 import struct
 
-from cwl_userspace.kernel import landlock, signals
+from cwl_userspace.kernel import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # Where the shim has its block: above itself, and the gigabyte that the kernel moves a break by.
 PLACE = 0x50000000
 LENGTH = 0x1000000
-# path, argv, envp, filters, flags, the signal at the parent's end, Landlock's rules, maps of ids,
-# the first of three descriptors that are to be the standard streams
+# path, argv, envp, filters, flags, the signal at the parent's end, attributes of mounts, maps of
+# ids, the first of three descriptors that are to be the standard streams
 _HEADER = struct.Struct("<QQQQQQQQQ")
 _TERMINAL, _HIDDEN = 1, 2
 # The descriptors that a shim always inherits: to tell of the end on, and its block.
@@ -47,7 +47,7 @@ def script(
     ids: Sequence[int] = (),
     bound: bool = False,
     filters: Sequence[str] = (),
-    writable: Sequence[str] | None = None,
+    attributes: Sequence[Sequence[Any]] = (),
     streams: bool = False,
     watched: bool = False,
 ) -> dict[str, Any]:
@@ -57,8 +57,9 @@ def script(
     looked into by what it starts. ``ids``: the user and group that the program becomes, in a user
     name space of its own, where the shim has none but user and group 0. ``bound``: shim and
     program are killed when what started them ends. ``filters``: seccomp filters in hexadecimal.
-    ``writable``: the only places of the host that can be written to (Landlock), or None for no
-    such rule. ``streams``: the standard streams go by other descriptors, since the engine would
+    ``attributes``: mounts that the shim changes first, for which it must be root of a user name
+    space, as pairs of a place and MOUNT_ATTR_* to be set (Linux 5.12). ``streams``: the standard
+    streams go by other descriptors, since the engine would
     put pipes in their place. ``watched``: the engine's own program goes on when the shim is
     killed, so the keeper must look after that.
     """
@@ -71,7 +72,7 @@ def script(
         "ids": list(ids),
         "bound": bound,
         "filters": list(filters),
-        "writable": None if writable is None else list(writable),
+        "attributes": [list(pair) for pair in attributes],
         "streams": streams,
         "watched": watched,
     }
@@ -84,17 +85,9 @@ def descriptors(values: Mapping[str, Any], place: str) -> list[int]:
     Raise TooLong, or OSError.
     """
     held = [_file(block(values), place)]
-    if values["writable"] is not None:
-        held.append(landlock.write_rules([*values["writable"], *reopened_streams()]))
     if values["streams"]:
         held += [os.dup(fd) for fd in (0, 1, 2)]
     return held
-
-
-def reopened_streams() -> list[str]:
-    """The files that are standard output and error: a program may open them again by name."""
-    streams = [f"/proc/self/fd/{fd}" for fd in (1, 2)]
-    return [stream for stream in streams if os.path.isfile(stream)]
 
 
 def block(values: Mapping[str, Any]) -> bytes:
@@ -104,10 +97,10 @@ def block(values: Mapping[str, Any]) -> bytes:
     if _too_much([os.fsencode(text) for text in (*argv, *variables)]):
         raise TooLong(f"the arguments of {argv[0]!r} are too long for the kernel")
     memory = _Memory()
+    attributes = values["attributes"]
     filters = [bytes.fromhex(code) for code in values["filters"]]
     maps = _maps(values["ids"])
-    rules = 0 if values["writable"] is None else BLOCK + 1
-    streams = (rules or BLOCK) + 1 if values["streams"] else 0
+    kinds = {pair[1]: memory.put(struct.pack("<4Q", pair[1], 0, 0, 0)) for pair in attributes}
     memory.header(
         memory.text(values["path"]),
         memory.table([memory.text(word) for word in argv], 1),
@@ -115,9 +108,9 @@ def block(values: Mapping[str, Any]) -> bytes:
         memory.table([w for code in filters for w in (len(code) // 8, memory.put(code))], 2),
         _TERMINAL * values["terminal"] + _HIDDEN * values["hidden"],
         signals.SIGKILL * values["bound"],
-        rules,
+        memory.table([w for at, kind in attributes for w in (memory.text(at), kinds[kind])], 1),
         memory.table([w for at, text in maps for w in memory.file(at, text)], 3) if maps else 0,
-        streams,
+        BLOCK + 1 if values["streams"] else 0,
     )
     return bytes(memory.content)
 

@@ -46,6 +46,7 @@ class Launch:
     ``private``: the directory that ``prepare`` fills, to be removed at the end.
     ``skip``: how many processes stand between the keeper's child and the one to signal.
     ``guarded``: places of the host whose modes, owners and times the container must not change.
+    ``clones_judged``: the guard also looks at what each clone3(2) asks for.
     ``locator``: empty where the guard sees what paths mean; else a program of the container tells
     it, and ``forgive`` says whether root is emulated.
     ``script``: what the status shim is to execute, see script.script; empty if ``argv`` is the
@@ -57,6 +58,7 @@ class Launch:
         "after",
         "argv",
         "before",
+        "clones_judged",
         "engine",
         "environment",
         "guarded",
@@ -88,6 +90,7 @@ class Launch:
         private: str = "",
         skip: int = 0,
         guarded: Sequence[str] = (),
+        clones_judged: bool = False,
         locator: Mapping[str, Any] | None = None,
         terminal: bool = False,
         limits: Mapping[str, Any] | None = None,
@@ -106,6 +109,7 @@ class Launch:
         self.private = private
         self.skip = skip
         self.guarded = tuple(guarded)
+        self.clones_judged = clones_judged
         self.locator = dict(locator or {})
         self.terminal = terminal
         self.limits = dict(limits or {})

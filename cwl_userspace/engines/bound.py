@@ -179,8 +179,10 @@ class Bound:
 
     def without_colon(self, source: str) -> str:
         """For engines that cut at the first colon: a source with one is reached through a link."""
-        if ":" not in source:
-            return source
+        return self.linked(source) if ":" in source else source
+
+    def linked(self, source: str) -> str:
+        """A link to a source whose name an engine cannot take."""
         self._links += 1
         link = f"{self._private}/links/{self._links}"
         self.prepare("make_link", link, source)

@@ -6,6 +6,7 @@ import os
 
 from cwl_userspace.engines.bound import SHIM
 from cwl_userspace.engines.capabilities import KEPT
+from cwl_userspace.errors import EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ def config(spec: ContainerSpec, plan: Bound, fresh_proc: bool, recursive: bool) 
         root=plan.root,
         read_only=spec.read_only,
         args=[SHIM],
-        cwd=spec.working_dir,
+        cwd=_place(spec.working_dir),
         capabilities=KEPT if (spec.identity.uid, spec.identity.gid) == (0, 0) else _TO_MAP,
         hostname=os.fsdecode(os.fsencode(spec.hostname)[:64]),
         network_off=spec.network_off,
         fresh_proc=fresh_proc,
         shm_size=spec.shm_size,
-        tree=[_mount(bind, recursive) for bind in plan.tree()],
-        asked=[_mount(bind, recursive) for bind in plan.asked()],
+        tree=[_mount(bind, plan, recursive) for bind in plan.tree()],
+        asked=[_mount(bind, plan, recursive) for bind in plan.asked()],
     )
 
 
@@ -107,16 +108,35 @@ def _file_system(place: str, kind: str, options: list[str]) -> dict[str, Any]:
     return {"destination": place, "type": kind, "source": kind, "options": options}
 
 
-def _mount(bind: Bind, recursive: bool) -> dict[str, Any]:
-    prefix = "r" if recursive else ""
+def _mount(bind: Bind, plan: Bound, recursive: bool) -> dict[str, Any]:
+    # crun takes what is changed recursively for a directory; below a file there is nothing.
+    prefix = "r" if recursive and bind.directory else ""
     options = ["rbind", f"{prefix}nosuid"]
     if not bind.device:
         options.append(f"{prefix}nodev")
     if bind.read_only:
         options.append(f"{prefix}ro")
     return {
-        "destination": bind.place,
+        "destination": _place(bind.place),
         "type": "bind",
-        "source": bind.source,
+        "source": bind.source if _is_text(bind.source) else plan.linked(bind.source),
         "options": options,
     }
+
+
+def _place(path: str) -> str:
+    """A place in the container, if JSON can say it."""
+    if not _is_text(path):
+        raise EngineError(
+            f"a runtime of OCI cannot be told of {path!r}: the name is not UTF-8",
+            "choose another engine or another name",
+        )
+    return path
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

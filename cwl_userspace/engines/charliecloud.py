@@ -1,13 +1,14 @@
 """charliecloud: ch-run on a root put together of binds, with what it lacks put on by the shim.
 
-ch-run has neither process nor network name spaces, and no read-only binds. So writes are
-restricted by Landlock, whose rules the shim takes once everything is mounted, the network is
-turned off by a seccomp filter, and the modes of what may not change are kept by the mode guard,
-for which a locator opens paths inside.
+ch-run has no read-only binds: the shim, which it starts as root of the new user name space, sets
+the attributes of all mounts (Linux 5.12), and then becomes who the program is to be in a user
+name space below, which so has no power over them. ch-run has no network name space either: the
+network is turned off by a seccomp filter.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 
 from cwl_userspace.engines import filters, probe
@@ -20,7 +21,9 @@ from cwl_userspace.engines.base import (
 )
 from cwl_userspace.engines.bound import SHIM, Bound
 from cwl_userspace.engines.lookup import find_program, on_path
-from cwl_userspace.script import BLOCK, script
+from cwl_userspace.inroot import mounts_below
+from cwl_userspace.kernel import syscalls as sys_
+from cwl_userspace.script import script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,18 +31,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cwl_userspace.engines.base import Engine
+    from cwl_userspace.engines.bound import Bind
     from cwl_userspace.settings import Settings
     from cwl_userspace.spec import ContainerSpec
 
 HINT = "there is no ch-run; install the package charliecloud"
-_LOCATOR = "/dev/.cwl-userspace-locator"
-_LOCATOR_SOCKET = BLOCK + 2  # after Landlock's rules
-# Below this version truncate(2) goes past Landlock.
-_LANDLOCK_NEEDED = 3
 # ch-run binds the host's over these where the image has them.
 _HOSTS_FILES = ("/etc/hosts", "/etc/resolv.conf")
 # What it will not start without, or not without a warning; the program gets nothing of it.
 _ENVIRONMENT = {"USER": "cwl-userspace", "PATH": "/"}
+# What the host's root can change of its kernel, whatever name space it is in; as in runc.
+_HOST_WIDE = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 
 
 def engine(settings: Settings, environ: Mapping[str, str]) -> Engine:
@@ -52,20 +54,25 @@ def engine(settings: Settings, environ: Mapping[str, str]) -> Engine:
 def examine(path: str) -> dict[str, Any]:
     """What this ch-run can do here, by running it, and what the kernel has to add."""
     from cwl_userspace.engines import trial
-    from cwl_userspace.engines.proot_probe import mode_guard_works
-    from cwl_userspace.kernel import landlock
 
     def attempt(directory: str) -> dict[str, Any]:
-        ids = ["--uid", str(os.geteuid()), "--gid", str(os.getegid())]
-        command = [path, *ids, "--no-passwd", "--private-tmp", f"{directory}/root", "--", "/shim"]
-        reason = trial.failure(command, _ENVIRONMENT)
+        words = ["--uid", "0", "--gid", "0", "--no-passwd"]
+        reason = trial.failure([path, *words, f"{directory}/root", "--", "/shim"], _ENVIRONMENT)
         return {
             "reason": reason and f"{reason}{probe.why_not()}",
-            "landlock": landlock.abi(),
-            "mode_guard": mode_guard_works(),
+            "attributes": _knows_attributes(directory),
         }
 
     return trial.try_out(path, HINT, attempt)
+
+
+def _knows_attributes(directory: str) -> bool:
+    """Whether the kernel has the call; it then complains of missing rights, or of the place."""
+    try:
+        sys_.mount_setattr(sys_.AT_FDCWD, directory, 0, 0, 0)
+    except OSError as error:
+        return error.errno != errno.ENOSYS
+    return True
 
 
 class Charliecloud:
@@ -86,10 +93,10 @@ class Charliecloud:
         """What ch-run has no option for and the kernel nothing in its place is not promised."""
         kept = dict.fromkeys(PROMISES, "")
         kept[PRIVATE_PIDS] = "ch-run has no process name space"
-        if not self._protects():
-            landlock = f"the kernel's Landlock is {self._facts['landlock']}, not 3 or newer"
-            kept[READ_ONLY_BINDS] = f"ch-run has no read-only binds, and {landlock}"
-            kept[READ_ONLY_ROOT] = f"what ch-run binds can be written, and {landlock}"
+        if not self._facts["attributes"]:
+            old = "and the kernel cannot make them so (before 5.12)"
+            kept[READ_ONLY_BINDS] = f"ch-run has no read-only binds, {old}"
+            kept[READ_ONLY_ROOT] = f"ch-run has no read-only binds to put a root together of, {old}"
         return kept
 
     def notes(self) -> list[str]:
@@ -100,10 +107,10 @@ class Charliecloud:
         ]
 
     def copies(self, spec: ContainerSpec) -> bool:
-        """Emulated root means to write to the root; and without Landlock nothing protects it."""
+        """Emulated root means to write to the root; on an old kernel nothing protects the image."""
         if spec.own_tree:
             return False
-        return (spec.identity.emulate_root and not spec.read_only) or not self._protects()
+        return (spec.identity.emulate_root and not spec.read_only) or not self._facts["attributes"]
 
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The command line of ch-run, and what is to be made in ``private`` before."""
@@ -111,27 +118,23 @@ class Charliecloud:
         program = find_program(
             plan.view, spec.argv, spec.environment.get("PATH", ""), spec.working_dir
         )
-        binds = [f"{plan.without_colon(b.source)}:{b.place}" for b in (*plan.tree(), *plan.asked())]
-        identity, protects = spec.identity, self._protects()
+        binds = [*plan.tree(), *plan.asked()]
+        words = [f"{plan.without_colon(bind.source)}:{bind.place}" for bind in binds]
+        identity = spec.identity
         return Launch(
             engine=self.name,
             argv=[
-                *(self._path, "--no-passwd", "--private-tmp"),
-                *("--uid", str(identity.uid), "--gid", str(identity.gid)),
+                *(self._path, "--no-passwd"),
+                *("--uid", "0", "--gid", "0"),
                 *([] if spec.read_only else ["--write"]),
-                *(word for bind in binds for word in ("--bind", bind)),
-                *("--cd", spec.working_dir, plan.root, "--"),
-                *([_LOCATOR] if protects else []),
-                SHIM,
+                *(word for bind in words for word in ("--bind", bind)),
+                *("--cd", spec.working_dir, plan.root, "--", SHIM),
             ],
             environment=_ENVIRONMENT,
             working_dir="/",
             namespaces=False,
-            last=[["no_new_privileges"]],
             prepare=plan.operations(),
             private=private,
-            guarded=_guarded(plan) if protects else [],
-            locator={"forgive": identity.emulate_root} if protects else {},
             terminal=spec.tty,
             limits=spec.limits.to_json(),
             script=script(
@@ -144,12 +147,10 @@ class Charliecloud:
                     self._filters["root" if identity.emulate_root else "container"],
                     *([self._filters["no_network"]] if spec.network_off else []),
                 ],
-                writable=_writable(plan) if protects else None,
+                ids=(identity.uid, identity.gid),
+                attributes=_attributes(binds) if self._facts["attributes"] else [],
             ),
         )
-
-    def _protects(self) -> bool:
-        return self._facts["landlock"] >= _LANDLOCK_NEEDED and bool(self._facts["mode_guard"])
 
     def _plan(self, spec: ContainerSpec, private: str) -> Bound:
         """ch-run mounts /dev, /proc, /sys and /tmp of the host: what is not wanted is covered."""
@@ -162,10 +163,10 @@ class Charliecloud:
         plan.private_directory("/dev/shm", 0o1777)
         plan.devices()
         plan.shim(self._facts["machine"])
-        if self._protects():
-            place = f"{private}/locator"
-            plan.prepare("make_locator", place, self._facts["machine"], _LOCATOR_SOCKET)
-            plan.bind(place, _LOCATOR, read_only=True)
+        for name in _HOST_WIDE if os.geteuid() == 0 else ():
+            place = f"/proc/{name}"
+            if os.path.exists(place):  # not every kernel has them all
+                plan.bind(place, place, os.path.isdir(place), read_only=True)
         plan.temporary_places()
         for path in _HOSTS_FILES:
             place = plan.view.resolve(path)
@@ -177,11 +178,23 @@ class Charliecloud:
         return plan
 
 
-def _writable(plan: Bound) -> list[str]:
-    """Of real root's own programs even sysrq-trigger would be within reach in /proc."""
-    return [*plan.writable(), *(["/proc"] if os.geteuid() != 0 else [])]
-
-
-def _guarded(plan: Bound) -> list[str]:
-    """What must stay as it is, by its place in the container: that is what the kernel names it."""
-    return [bind.place for bind in (*plan.tree(), *plan.asked()) if bind.read_only]
+def _attributes(binds: list[Bind]) -> list[tuple[str, int]]:
+    """What to set where: for each bind, and each mount below the source of a read-only one."""
+    places = [bind.place for bind in binds]
+    found = []
+    for bind in binds:
+        kind = sys_.MOUNT_ATTR_NOSUID
+        kind |= 0 if bind.device else sys_.MOUNT_ATTR_NODEV
+        kind |= sys_.MOUNT_ATTR_RDONLY if bind.read_only else 0
+        found.append((bind.place, kind))
+        if bind.read_only and bind.directory:
+            real = os.path.realpath(bind.source)
+            for mount in mounts_below(real)[1:]:
+                place = bind.place + mount.removeprefix(real)
+                if not any(
+                    place == other or place.startswith(f"{other}/")
+                    for other in places
+                    if len(other) > len(bind.place)
+                ):
+                    found.append((place, kind))
+    return found

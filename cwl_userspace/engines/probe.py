@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from cwl_userspace import nsidentity, nsroot
+from cwl_userspace import __version__, nsidentity, nsroot
 from cwl_userspace.kernel import syscalls as sys_
 
 TYPE_CHECKING = False
@@ -55,8 +55,9 @@ def forget(cache: str, name: str) -> None:
 
 
 def _circumstances(about: str) -> list[str]:
-    """What an answer depends on: the boot, the user, the name space and the kernel's switches."""
+    """What an answer depends on: our version, the boot, the user, the name space, switches."""
     return [
+        __version__,
         about,
         str(os.geteuid()),
         os.uname().release,

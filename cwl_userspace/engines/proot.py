@@ -121,10 +121,12 @@ class Proot:
         """What it costs, by running a loop of system calls with and without it."""
         from cwl_userspace.engines.proot_probe import measure
 
-        naming, other = measure(self._path, self._facts["accelerated"])
+        found = measure(self._path, self._facts["accelerated"])
+        if found is None:
+            return ["what a system call costs in it could not be measured"]
         return [
-            f"measured here: a system call that names a file takes {naming:.1f} times as long in"
-            f" it, another {other:.1f} times"
+            f"measured here: a system call that names a file takes {found[0]:.1f} times as long in"
+            f" it, another {found[1]:.1f} times"
         ]
 
     def notes(self) -> list[str]:
@@ -159,6 +161,7 @@ class Proot:
         )
         guarded = plan.guarded() if self._facts["mode_guard"] else []
         located = bool(guarded) and self._facts["accelerated"]
+        judged = self._facts["mode_guard"] and not self._facts["accelerated"]
         if located:
             plan.prepare("make_locator", f"{private}{_LOCATOR}", self._facts["machine"], LOCATOR)
         all_binds = [*plan.tree(), *plan.asked()]
@@ -184,13 +187,14 @@ class Proot:
                 ["no_new_privileges"],
                 *self._protection(spec, plan, private),
                 ["keep_within", spec.network_off],
-                *([["untranslated_paths"]] if self._facts["seccomp"] else []),
+                *([["untranslated_paths", judged]] if self._facts["seccomp"] else []),
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=plan.operations(),
             private=private,
             skip=1,
             guarded=guarded,
+            clones_judged=judged,
             locator={"forgive": self._becomes_root(spec)} if located else {},
             terminal=spec.tty,
             limits=spec.limits.to_json(),

@@ -7,9 +7,10 @@ compiler. What is to be executed the shim finds in a *block* (see `script`), whi
 descriptor that it inherits, and closes. It forks; the child
 
 * leads a session of its own, with standard input as its terminal if the block says so;
+* sets attributes of mounts, where it is root of the user name space that they were made in;
 * enters a user name space of its own and writes the maps of ids there, if it is to be somebody
   whom the engine could not map;
-* takes the restrictions of the block: no_new_privs, a Landlock rule set, seccomp filters;
+* takes the restrictions of the block: no_new_privs, seccomp filters;
 * executes the block's program with its arguments and environment, so a LD_PRELOAD or a PATH that
   is meant for the guest never acts on an engine, and no variable of an engine reaches the guest.
 
@@ -77,10 +78,18 @@ _X86_64 = """
              48 8b 73 28                           | mov rsi, [rbx+40]  PR_SET_PDEATHSIG
              b8 9d 00 00 00 0f 05                  | mov eax, 157; syscall  prctl
              6a 70 58 0f 05                        | push 112; pop rax; syscall  setsid
-             f6 43 20 01 74 @users                 | test byte [rbx+32], 1; jz users
+             f6 43 20 01 74 @mounts                | test byte [rbx+32], 1; jz mounts
              31 ff be 0e 54 00 00                  | xor edi, edi; mov esi, 0x540e
              31 d2                                 | xor edx, edx  TIOCSCTTY
              6a 10 58 0f 05                        | push 16; pop rax; syscall  ioctl
+    mounts:  4c 8b 73 30 4d 85 f6 74 @users        | mov r14, [rbx+48]; test r14, r14; jz users
+    set:     49 8b 36 48 85 f6 74 @users           | mov rsi, [r14]; test rsi, rsi; jz users
+             6a 9c 5f                              | push -100; pop rdi
+             31 d2 4d 8b 56 08                     | xor edx, edx; mov r10, [r14+8]  AT_FDCWD
+             6a 20 41 58                           | push 32; pop r8
+             b8 ba 01 00 00 0f 05                  | mov eax, 442; syscall  mount_setattr
+             85 c0 0f 88 %fail                     | test eax, eax; js fail
+             49 83 c6 10 eb @set                   | add r14, 16; jmp set
     users:   4c 8b 73 38 4d 85 f6 74 @masks        | mov r14, [rbx+56]; test r14, r14; jz masks
              bf 00 00 00 10 b8 10 01 00 00         | mov edi, 0x10000000; mov eax, 272
              0f 05                                 | syscall  unshare: CLONE_NEWUSER
@@ -92,7 +101,7 @@ _X86_64 = """
              89 c7 49 8b 76 08                     | mov edi, eax; mov rsi, [r14+8]
              49 8b 56 10                           | mov rdx, [r14+16]
              6a 01 58 0f 05                        | push 1; pop rax; syscall  write
-             85 c0 0f 88 %fail                     | test eax, eax; js fail
+             85 c0 78 @fail                        | test eax, eax; js fail
              6a 03 58 0f 05                        | push 3; pop rax; syscall  close
              49 83 c6 18 eb @write                 | add r14, 24; jmp write
     masks:   6a 02 5f 4c 89 ee                     | push 2; pop rdi; mov rsi, r13  SIG_SETMASK
@@ -102,11 +111,6 @@ _X86_64 = """
              6a 01 5e                              | push 1; pop rsi  PR_SET_NO_NEW_PRIVS
              45 31 d2 45 31 c0                     | xor r10d, r10d; xor r8d, r8d
              b8 9d 00 00 00 0f 05                  | mov eax, 157; syscall  prctl
-             48 8b 7b 30 85 ff 74 @filters         | mov rdi, [rbx+48]; test edi, edi; jz filters
-             31 f6 b8 be 01 00 00                  | xor esi, esi; mov eax, 446
-             0f 05                                 | syscall  landlock_restrict_self
-             85 c0 78 @fail                        | test eax, eax; js fail
-             6a 03 58 0f 05                        | push 3; pop rax; syscall  close
     filters: 4c 8b 73 18                           | mov r14, [rbx+24]
     next:    66 41 83 3e 00 74 @ready              | cmp word [r14], 0; je ready
              6a 16 5f                              | push 22; pop rdi
@@ -190,10 +194,17 @@ _AARCH64 = """
              f9401661                              | ldr x1, [x19, 40]  PR_SET_PDEATHSIG
              d28014e8 d4000001                     | mov x8, 167; svc 0  prctl
              d28013a8 d4000001                     | mov x8, 157; svc 0  setsid
-             f9401274 36000014 @users              | ldr x20, [x19, 32]; tbz x20, 0, users
+             f9401274 36000014 @mounts             | ldr x20, [x19, 32]; tbz x20, 0, mounts
              d2800000 d28a81c1                     | mov x0, 0; mov x1, 0x540e
              d2800002                              | mov x2, 0  TIOCSCTTY
              d28003a8 d4000001                     | mov x8, 29; svc 0  ioctl
+    mounts:  f9401a74 b4000014 @users              | ldr x20, [x19, 48]; cbz x20, users
+    set:     f9400281 b4000001 @users              | ldr x1, [x20]; cbz x1, users
+             92800c60 d2800002                     | mov x0, -100; mov x2, 0
+             f9400683                              | ldr x3, [x20, 8]  AT_FDCWD
+             d2800404 d2803748 d4000001            | mov x4, 32; mov x8, 442; svc 0  mount_setattr
+             b7f80000 @fail                        | tbnz x0, 63, fail
+             91004294 14000000 @set                | add x20, x20, 16; b set
     users:   f9401e74 b4000014 @masks              | ldr x20, [x19, 56]; cbz x20, masks
              d2a20000 d2800c28                     | mov x0, 0x10000000; mov x8, 97
              d4000001                              | svc 0  unshare: CLONE_NEWUSER
@@ -214,11 +225,6 @@ _AARCH64 = """
              d28004c0 d2800021                     | mov x0, 38; mov x1, 1
              d2800002 d2800003                     | mov x2, 0; mov x3, 0  PR_SET_NO_NEW_PRIVS
              d2800004 d28014e8 d4000001            | mov x4, 0; mov x8, 167; svc 0  prctl
-             f9401a74 b4000014 @filters            | ldr x20, [x19, 48]; cbz x20, filters
-             aa1403e0 d2800001                     | mov x0, x20; mov x1, 0
-             d28037c8 d4000001                     | mov x8, 446; svc 0  landlock_restrict_self
-             b7f80000 @fail                        | tbnz x0, 63, fail
-             aa1403e0 d2800728 d4000001            | mov x0, x20; mov x8, 57; svc 0  close
     filters: f9400e74                              | ldr x20, [x19, 24]
     next:    79400289 34000009 @ready              | ldrh w9, [x20]; cbz w9, ready
              d28002c0 d2800041                     | mov x0, 22; mov x1, 2

@@ -25,7 +25,7 @@ import os
 import struct
 
 from cwl_userspace.kernel import seccomp, syscalls
-from cwl_userspace.kernel.modecalls import SHAPES, Call
+from cwl_userspace.kernel.modecalls import SHAPES, Call, bytes_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ _ALIASES = (
     (b"/dev/stderr", b"fd/2"),
 )
 _NO_MAGIC_LINKS = 2  # RESOLVE_NO_MAGICLINKS
+_CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
 
 class Notification:
@@ -66,10 +67,11 @@ class Notification:
         """Raise OSError if who called is gone: his number may have been another's by now."""
         fcntl.ioctl(self.listener, _IS_VALID, struct.pack("=Q", self.name))
 
-    def answer(self, error: int) -> None:
-        """Let the call succeed (0) or fail with an errno."""
+    def answer(self, error: int, go_on: bool = False) -> None:
+        """Let the call succeed (0) or fail with an errno; or have the kernel do it after all."""
+        flags = _CONTINUE if go_on else 0
         try:
-            fcntl.ioctl(self.listener, _SEND, struct.pack(_RESPONSE, self.name, 0, -error, 0))
+            fcntl.ioctl(self.listener, _SEND, struct.pack(_RESPONSE, self.name, 0, -error, flags))
         except OSError as failure:
             if failure.errno != errno.ENOENT:
                 raise
@@ -81,7 +83,7 @@ def install() -> int:
     The descriptor is closed by execve. Needs no_new_privs, or root. OSError with EBUSY where
     another filter of this kind is in place already, EINVAL where the kernel is too old.
     """
-    rules = [seccomp.Rule(call, seccomp.USER_NOTIF) for call in SHAPES]
+    rules = [seccomp.Rule(call, seccomp.USER_NOTIF) for call in (*SHAPES, "clone3")]
     rules.append(seccomp.Rule("ioctl", seccomp.refuse(errno.EPERM), 1, "in", _SET_FLAGS))
     rules += [
         seccomp.Rule(call, seccomp.refuse(errno.ENOSYS))
@@ -111,11 +113,34 @@ def receive(listener: int) -> Notification | None:
     name, pid, _, number, audit, _, *arguments = struct.unpack(_NOTIFICATION, notification)
     convention = seccomp.convention(audit)
     word = 8 if convention in ("x86_64", "aarch64") else 4
+    if number == syscalls.numbers(convention).get("clone3"):
+        _judge_clone(Notification(listener, name, Call("clone3", pid, arguments, word)))
+        return None
     for known, its_number in syscalls.numbers(convention).items():
         if its_number == number and known in SHAPES:
             return Notification(listener, name, Call(known, pid, arguments, word))
     Notification(listener, name, Call("chmod", pid, arguments, word)).answer(errno.ENOSYS)
     return None
+
+
+def _judge_clone(waiting: Notification) -> None:
+    """Let clone3(2) make processes, but no threads: who wants one then uses clone(2).
+
+    proot before 5.2 loses a program's heap once a child that borrows its memory executes another
+    program, but does not know of the borrowing if the call was clone3, as posix_spawn and system
+    have it. Of a thread it must know.
+    """
+    try:
+        (flags,) = struct.unpack("=Q", bytes_in(waiting.call.pid, waiting.call.arguments[0], 8))
+    except OSError as error:
+        waiting.answer(error.errno or errno.EFAULT)
+        return
+    if flags & syscalls.CLONE_UNTRACED:
+        waiting.answer(errno.EPERM)
+    elif flags & syscalls.CLONE_THREAD:
+        waiting.answer(errno.ENOSYS)
+    else:
+        waiting.answer(0, go_on=True)
 
 
 def settle(
@@ -160,6 +185,15 @@ def find_translated(call: Call) -> int:
         return _open(call.pid, base, path, how)
     finally:
         os.close(base)
+
+
+def can_find() -> bool:
+    """True if this kernel has what paths are opened with here (Linux 5.6)."""
+    try:
+        os.close(_open(os.getpid(), syscalls.AT_FDCWD, b"/", os.O_PATH | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def own_path(path: bytes, pid: int) -> bytes:

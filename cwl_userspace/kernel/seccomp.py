@@ -215,19 +215,22 @@ def program(machine: str, rules: list[Rule], newer: int = ALLOW) -> bytes:
     return code
 
 
-def untranslated_paths(machine: str) -> bytes:
+def untranslated_paths(machine: str, clones_judged: bool = False) -> bytes:
     """A filter under which proot 5.1.0 and newer translate every path that a guest can name.
 
     ENOSYS is what an old kernel says, so libraries fall back: glibc and musl for statx,
     faccessat2, fchmodat2 and renameat2, liburing's users to plain calls. clone3 is not about
     paths: proot up to 5.4 does not read its flags and takes a thread for a process with a heap
-    of its own (so chdir in one thread is not seen by the others). A clone that asks not to be
+    of its own (so chdir in one thread is not seen by the others). It is left to the mode guard
+    where ``clones_judged``. A clone that asks not to be
     traced would leave proot altogether. And a program that makes itself undumpable is told that
     it is, but stays as it was: for a plain user proot could not read its memory any more, and
     each of its calls would end with EFAULT (proot 5.2 and newer do the same).
     """
     missing = refuse(errno.ENOSYS)
-    rules = [Rule(call, missing) for call in (*_SEEN_TO_LEAK, *_COULD_LEAK, "clone3")]
+    rules = [Rule(call, missing) for call in (*_SEEN_TO_LEAK, *_COULD_LEAK)]
+    if not clones_judged:
+        rules.append(Rule("clone3", missing))
     untraced = (syscalls.CLONE_UNTRACED,)
     rules.append(Rule("clone", refuse(errno.EPERM), 0, "any bit", untraced))
     rules.append(Rule("prctl", refuse(0), 0, "in", (syscalls.PR_SET_DUMPABLE,)))

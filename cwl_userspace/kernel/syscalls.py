@@ -13,6 +13,7 @@ import struct
 
 from cwl_userspace.kernel.numbers import numbers as numbers
 
+CLONE_THREAD = 0x00010000
 CLONE_UNTRACED = 0x00800000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000

@@ -10,6 +10,8 @@ Layout (format 1), below the directory that the settings name::
     trees/CHAIN/tree.json      what was built, beside the tree and never inside it
     containers/NAME/rootfs     a container's own tree, which its runs write; kept from other users
     containers/NAME/container.json   its id, image and configuration: see containers.py
+    build/                     steps of Dockerfiles and their layers (build/cache.py): they save
+                               double work, nothing depends on them
     tmp/HOST-NS-PID-RANDOM     private directories of processes that build something
     locks/                     advice only: they save double work, nothing depends on them
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # How long one container may take, in seconds; many engines may be tried at once.
 PATIENCE = 30.0
+# How long a keeper may take to remove what is its run's, in seconds.
+_KEEPER = 2.0
 _PAUSE = 0.01
 _READY = b"ready\n"
 
@@ -59,8 +61,9 @@ class Ended:
 def told(ended: Ended, end: str = "0") -> list[Any]:
     """What a container found; raise Untold if it did not end as its program was to."""
     if ended.found is None or (end.isdigit() and ended.code != int(end)):
-        # Of a traceback the last line says most.
-        said = ended.said.rpartition("; ")[2]
+        said = ended.said
+        if "Traceback" in said:  # its last line says most
+            said = said.rpartition("; ")[2]
         raise Untold(f"a container ended with {ended.code}" + (f": {said}" if said else ""))
     return ended.found
 
@@ -159,8 +162,9 @@ class Container:
         return Ended(os.waitstatus_to_exitcode(status), printed, ended)
 
     def clean(self) -> None:
-        """Remove what a supervisor that was killed could not, once nothing of it is alive."""
-        remove_private_directory(self._private)
+        """Remove what a supervisor that was killed could not; its keeper does, if there is one."""
+        if not until(lambda: not os.path.lexists(self._private), _KEEPER):
+            remove_private_directory(self._private)
 
     def _printed(self) -> bytes:
         try:

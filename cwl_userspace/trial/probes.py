@@ -130,7 +130,7 @@ class Trial:
         expected = {*os.listdir(self._around.root.path), "in", "out", "sys"}
         odd = sorted({*plain["names"]} - expected)
         more = [p for p in plain["devices"] if os.path.basename(p) not in _DEVICES]
-        changed = differences(self._images, manifest(self._around.root.path))
+        changed = self._changed(self._images, self._around.root.path)
         return [
             *(f"a file of the host can be read through {p}" for p in plain["secrets"][:2]),
             *([f"the root shows /{' /'.join(odd)}"] if odd else []),
@@ -163,10 +163,12 @@ class Trial:
     def _read_only_binds(self) -> list[str]:
         if not any(path.startswith("/out/") for path in self._plain["out"]):
             raise Untold("a bind that may be written cannot be, so nothing is shown")
-        place = f"{self._around.place}/in"
-        changed = differences(self._sources, manifest(place))
-        names = [os.path.relpath(path, place) for path in changed]
-        return [f"the source of a bind was changed ({_some(names)})"] if changed else []
+        changed = self._changed(self._sources, f"{self._around.place}/in")
+        return [f"the source of a bind was changed ({_some(changed)})"] if changed else []
+
+    @staticmethod
+    def _changed(before: dict[str, tuple[Any, ...]], place: str) -> list[str]:
+        return [os.path.relpath(path, place) for path in differences(before, manifest(place))]
 
     def _read_only_root(self) -> list[str]:
         tasks = [("changes", "/data"), ("changes", "/etc"), ("changes", "/home")]

@@ -183,8 +183,12 @@ def test_bytes_that_are_no_text_work_in_paths(box: Box, tmp_path: Path) -> None:
     path = os.path.join(os.fsencode(tmp_path), name)
     with open(path, "wb") as file:
         file.write(b"bytes\n")
+    assert box.run(b"-v" + path + b":/in/x", "busybox", "cat", b"/in/x").text == "bytes\n"
     ran = box.run(b"-v" + path + b":/in/" + name, "busybox", "cat", b"/in/" + name)
-    assert ran.text == "bytes\n"
+    if box.engine in ("runc", "crun"):  # their configuration is JSON
+        assert ran.code == 125 and "not UTF-8" in ran.complaint
+    else:
+        assert ran.text == "bytes\n"
 
 
 def test_a_source_that_is_a_link_shows_what_it_leads_to(box: Box, source: Path) -> None:

@@ -32,10 +32,7 @@ LEAST = {
     "chroot": ALL,
     "proot": ALL - {base.PRIVATE_PIDS},
     "fakechroot": {base.CLEAN_ENVIRONMENT, base.EXIT_CODES, base.NO_SURVIVORS},
-    "charliecloud": {
-        *(base.CLEAN_ENVIRONMENT, base.READ_ONLY_BINDS, base.EXIT_CODES, base.TERMINAL),
-        *(base.NO_SURVIVORS, base.EMULATED_ROOT),
-    },
+    "charliecloud": ALL - {base.PRIVATE_PIDS},
 }
 
 

@@ -221,7 +221,6 @@ def test_devices_are_the_harmless_ones(box: Box) -> None:
     allowed = {"ptmx", "pts", "stdout", "stderr", ".cwl-userspace-status"}
     # Only the host's real root may read what /dev/core leads to.
     allowed |= {"core"} if box.engine in ("bwrap", "crun") else set()
-    allowed |= {".cwl-userspace-locator"} if box.engine == "charliecloud" else set()
     allowed |= {".cwl-userspace-locator"}
     assert names <= allowed | {"null", "zero", "full", "random", "urandom", "tty", "shm", "fd"} | {
         "stdin"

@@ -28,6 +28,12 @@ def test_calls_that_proot_does_not_know_are_missing(machine: str, name: str) -> 
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_clone3_is_missing_unless_somebody_judges_what_it_asks_for(machine: str) -> None:
+    assert call(seccomp.untranslated_paths(machine), machine, "clone3") == ENOSYS
+    assert call(seccomp.untranslated_paths(machine, True), machine, "clone3") == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_calls_newer_than_the_list_are_missing_and_the_rest_is_allowed(machine: str) -> None:
     code = seccomp.untranslated_paths(machine)
     named = set(syscalls.numbers(machine).values())
