@@ -182,7 +182,7 @@ def kill_all_others() -> None:
 
 
 def first_child(pid: int) -> int:
-    """A child of a process; 0 if it has none."""
+    """A child of a process, whichever of its threads has it; 0 if it has none."""
     try:
         # Each thread has its own, and of a program in Go any may have started it.
         for thread in os.listdir(f"/proc/{pid}/task"):

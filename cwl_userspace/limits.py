@@ -33,6 +33,8 @@ _FASTEST_GROWTH = 4 << 30
 _SHORTEST, _LONGEST = 0.02, 1.0
 # nor so often that looking, cheaply or exactly, takes more than this part of a processor's time.
 _CHEAP, _EXACT = 1 / 50, 1 / 20
+# Engines that move what they start to a cgroup of its own, out of any of ours.
+_OWN_CGROUPS = ("runc",)
 # Where the kernel kills one process of a group and not all, we look this often.
 _EVENTS = 0.5
 
@@ -47,6 +49,7 @@ class Limiter:
         self._cpus: float = limits.get("cpus") or 0.0
         self._seconds: float = limits.get("seconds") or 0.0
         self._private = launch.private
+        self._engine = launch.engine
         self._deadline = 0.0
         self._peak = 0
         self._watch: MemoryWatch | None = None
@@ -149,7 +152,7 @@ class Limiter:
     def _make_group(self, environ: Mapping[str, str]) -> cgroups.Cgroup | None:
         """A cgroup with as much of what is wanted as can be had; None where nothing can."""
         wanted = wanted_controllers(self._memory, self._cpus)
-        if not wanted:
+        if not wanted or self._engine in _OWN_CGROUPS:
             return None
         try:
             parent, controllers = delegated(wanted, environ, ask=True)

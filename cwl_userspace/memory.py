@@ -67,8 +67,9 @@ class TreeMemory:
                 continue
             self._known.add(space)
             for device, in_memory, place in _mounts(pid):
-                if in_memory and device not in self._ours:
-                    self._mounts.setdefault(device, f"/proc/{pid}/root{place}")
+                path = f"/proc/{pid}/root{place}"
+                if in_memory and device not in self._ours and _shows(path, device):
+                    self._mounts.setdefault(device, path)
         total = 0
         for device, path in list(self._mounts.items()):
             try:
@@ -163,6 +164,15 @@ def _mounts(pid: int) -> Iterator[tuple[tuple[int, int], bool, str]]:
         major, _, minor = fields[2].partition(b":")
         place = re.sub(rb"\\(\d{3})", lambda m: bytes([int(m[1], 8)]), fields[4])
         yield (int(major), int(minor)), in_memory, os.fsdecode(place)
+
+
+def _shows(path: str, device: tuple[int, int]) -> bool:
+    """False where another mount, of whatever size, covers the one that was made at a place."""
+    try:
+        found = os.stat(path).st_dev
+    except OSError:
+        return False
+    return (os.major(found), os.minor(found)) == device
 
 
 def _is_in_memory(path: str) -> bool:

@@ -109,7 +109,8 @@ def _file_system(place: str, kind: str, options: list[str]) -> dict[str, Any]:
 
 
 def _mount(bind: Bind, plan: Bound, recursive: bool) -> dict[str, Any]:
-    prefix = "r" if recursive else ""
+    # crun takes what is changed recursively for a directory; below a file there is nothing.
+    prefix = "r" if recursive and bind.directory else ""
     options = ["rbind", f"{prefix}nosuid"]
     if not bind.device:
         options.append(f"{prefix}nodev")

@@ -56,7 +56,7 @@ def examine(path: str) -> dict[str, Any]:
     from cwl_userspace.engines import trial
 
     def attempt(directory: str) -> dict[str, Any]:
-        words = ["--uid", "0", "--gid", "0", "--no-passwd", "--private-tmp"]
+        words = ["--uid", "0", "--gid", "0", "--no-passwd"]
         reason = trial.failure([path, *words, f"{directory}/root", "--", "/shim"], _ENVIRONMENT)
         return {
             "reason": reason and f"{reason}{probe.why_not()}",
@@ -124,7 +124,7 @@ class Charliecloud:
         return Launch(
             engine=self.name,
             argv=[
-                *(self._path, "--no-passwd", "--private-tmp"),
+                *(self._path, "--no-passwd"),
                 *("--uid", "0", "--gid", "0"),
                 *([] if spec.read_only else ["--write"]),
                 *(word for bind in words for word in ("--bind", bind)),

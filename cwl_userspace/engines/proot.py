@@ -121,10 +121,12 @@ class Proot:
         """What it costs, by running a loop of system calls with and without it."""
         from cwl_userspace.engines.proot_probe import measure
 
-        naming, other = measure(self._path, self._facts["accelerated"])
+        found = measure(self._path, self._facts["accelerated"])
+        if found is None:
+            return ["what a system call costs in it could not be measured"]
         return [
-            f"measured here: a system call that names a file takes {naming:.1f} times as long in"
-            f" it, another {other:.1f} times"
+            f"measured here: a system call that names a file takes {found[0]:.1f} times as long in"
+            f" it, another {found[1]:.1f} times"
         ]
 
     def notes(self) -> list[str]:

@@ -112,15 +112,23 @@ def _exercised(path: str, directory: str) -> str:
     return ""
 
 
-def measure(path: str, accelerated: bool) -> tuple[float, float]:
-    """How many times as long a system call takes in this proot: one that names a file, another."""
+def measure(path: str, accelerated: bool) -> tuple[float, float] | None:
+    """How many times as long a system call takes in this proot: one that names a file, another.
+
+    None where the loop did not come to its end.
+    """
     own = {} if accelerated else {"PROOT_NO_SECCOMP": "1"}
     script = [sys.executable, "-I", "-S", "-c", LOOP]
     bare = _run(script, {}).stdout.split()
     with tempfile.TemporaryDirectory(prefix="cwl-userspace-probe-") as directory:
         own["PROOT_TMP_DIR"] = directory
         command = [path, "-r", "/", "-w", "/", *script]
-        inside = _run(command, own, guarded=seccomp.available()).stdout.split()
+        try:
+            inside = _run(command, own, guarded=seccomp.available()).stdout.split()
+        except subprocess.TimeoutExpired:
+            return None
+    if len(inside) != 2 or len(bare) != 2:
+        return None
     naming, other = (float(a) / float(b) for a, b in zip(inside, bare, strict=True))
     return naming, other
 

@@ -116,9 +116,12 @@ def keep_within(abstract_sockets: bool) -> None:
         return
     numbers = syscalls.numbers(os.uname().machine)
     scopes = _SIGNALS | (_ABSTRACT_SOCKETS if abstract_sockets else 0)
-    handled = struct.pack("=QQQ", 0, 0, scopes)
+    # Renames from one directory to another are denied by every rule set that does not allow them,
+    # even by one about something else (Landlock's documentation, LANDLOCK_ACCESS_FS_REFER).
+    handled = struct.pack("=QQQ", _REFER, 0, scopes)
     ruleset = syscalls.syscall(numbers["landlock_create_ruleset"], handled, len(handled), 0)
     try:
+        _allow(ruleset, "/", _REFER)
         syscalls.set_no_new_privs()
         syscalls.syscall(numbers["landlock_restrict_self"], ruleset, 0)
     finally:

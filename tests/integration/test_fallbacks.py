@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from cwl_userspace.engines.choose import PREFERRED
-from tests.containers import Box, Home, Word, all_gone, manifest, marker, shell_layer
+from tests.containers import (
+    Box,
+    Home,
+    Tar,
+    Word,
+    all_gone,
+    busybox,
+    manifest,
+    marker,
+    shell_layer,
+)
 
 CHANGE = "echo x > /etc/passwd; echo x > /data/new; rm -rf /home /bin/wget; chmod 777 /data; true"
 
@@ -74,6 +84,24 @@ def test_without_an_overlay_a_hostile_link_leads_nowhere(no_overlay: Box, tmp_pa
     options = ["-v", f"{tmp_path}:/w/deep", "-w", "/w/other"]
     no_overlay.sh("echo x > /w/made; echo x > made", *options, image="led-astray")
     assert list(target.iterdir()) == []
+
+
+@pytest.mark.parametrize("link", ["{0}", "../../../../../../../..{0}", "/proc/1/root{0}"])
+@pytest.mark.parametrize("name", ["tmp", "var", "dev", "proc", "etc"])
+def test_without_an_overlay_a_link_for_a_system_directory_leads_nowhere(
+    no_overlay: Box, tmp_path: Path, name: str, link: str
+) -> None:
+    target = tmp_path / "target"
+    (target / "tmp").mkdir(parents=True)
+    layer = Tar().directory("bin").file("bin/busybox", busybox(), 0o755)
+    layer.link("bin/sh", "busybox").link(name, link.format(target))
+    image = no_overlay.home.add("astray", layer.bytes())
+    before = manifest(target)
+    script = f"for d in /tmp /var/tmp /{name} /dev/shm /w; do echo x > $d/made; done; echo end"
+    for options in ([], ["-v", f"{tmp_path}:/{name}/m", "-w", "/w"], ["-w", f"/{name}/w"]):
+        ran = no_overlay.sh(script, *options, image=image)
+        assert ran.out == b"end\n" or ran.code == 125, ran
+        assert manifest(target) == before
 
 
 def test_without_landlock_the_store_is_not_written(no_landlock: Box) -> None:

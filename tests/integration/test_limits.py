@@ -33,6 +33,7 @@ def killed_for_memory(box: Box, script: str, *options: str) -> None:
     assert all_gone(word, 2)
 
 
+@pytest.mark.every_engine
 def test_a_shell_that_grows_is_killed(box: Box) -> None:
     killed_for_memory(box, 'a=0123456789abcdef; while :; do a="$a$a"; done')
 
@@ -60,6 +61,11 @@ def test_what_is_written_to_a_root_in_memory_counts(home: Home) -> None:
     box = Box(home, "userns")
     ran = box.sh("dd if=/dev/zero of=/var/file bs=1M count=150 2>/dev/null; sleep 30", "-m100m")
     assert ran.code == KILLED and "100.0 MiB" in ran.complaint, ran
+
+
+def test_what_covers_a_place_in_memory_does_not_count(box: Box, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(150 << 20))
+    assert box.sh("sleep 1.5; echo fine", "-m100m", "-v", f"{tmp_path}:/dev/shm").text == "fine\n"
 
 
 def test_what_is_below_the_limit_is_left_alone(box: Box, tmp_path: Path) -> None:
@@ -93,6 +99,7 @@ def test_a_run_without_limits_notes_its_largest_process(box: Box) -> None:
     assert max(sizes) > 57
 
 
+@pytest.mark.every_engine
 def test_the_time_is_of_the_program_and_ends_all_of_it(box: Box) -> None:
     word = marker()
     start = time.monotonic()

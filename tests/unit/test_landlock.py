@@ -154,3 +154,24 @@ def test_the_rights_grow_with_the_version(plain_user: bool) -> None:
         0x7FF2,
         0x7FF2,
     ]
+
+
+@pytest.mark.skipif(landlock.abi() < 6, reason="no scopes here")
+@pytest.mark.parametrize("writes_as_well", [False, True])
+def test_what_keeps_signals_within_leaves_renames_from_directory_to_directory(
+    place: Path, plain_user: bool, writes_as_well: bool
+) -> None:
+    def act() -> list[int]:
+        if writes_as_well:
+            landlock.restrict_writes([str(place / "open")])
+        landlock.keep_within(abstract_sockets=True)
+        inner = place / "open" / "inner"
+        return [
+            refusal(lambda: (inner / "file").rename(place / "open" / "moved")),
+            refusal(lambda: os.link(place / "open" / "moved", inner / "linked")),
+            refusal(lambda: (place / "kept" / "file").rename(place / "open" / "taken")),
+        ]
+
+    moved, linked, taken = in_child(act, plain_user=plain_user)
+    assert (moved, linked) == (0, 0)
+    assert bool(taken) == writes_as_well
