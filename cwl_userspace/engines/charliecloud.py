@@ -163,9 +163,10 @@ class Charliecloud:
         plan.private_directory("/dev/shm", 0o1777)
         plan.devices()
         plan.shim(self._facts["machine"])
-        wide = [f"/proc/{name}" for name in _HOST_WIDE if os.geteuid() == 0]
-        for place in filter(os.path.exists, wide):
-            plan.bind(place, place, os.path.isdir(place), read_only=True)
+        for name in _HOST_WIDE if os.geteuid() == 0 else ():
+            place = f"/proc/{name}"
+            if os.path.exists(place):  # not every kernel has them all
+                plan.bind(place, place, os.path.isdir(place), read_only=True)
         plan.temporary_places()
         for path in _HOSTS_FILES:
             place = plan.view.resolve(path)

@@ -116,7 +116,8 @@ def keep_within(abstract_sockets: bool) -> None:
         return
     numbers = syscalls.numbers(os.uname().machine)
     scopes = _SIGNALS | (_ABSTRACT_SOCKETS if abstract_sockets else 0)
-    # A rule set that does not speak of renames between directories forbids them all (EXDEV).
+    # Renames from one directory to another are denied by every rule set that does not allow them,
+    # even by one about something else (Landlock's documentation, LANDLOCK_ACCESS_FS_REFER).
     handled = struct.pack("=QQQ", _REFER, 0, scopes)
     ruleset = syscalls.syscall(numbers["landlock_create_ruleset"], handled, len(handled), 0)
     try:

@@ -61,8 +61,9 @@ class Ended:
 def told(ended: Ended, end: str = "0") -> list[Any]:
     """What a container found; raise Untold if it did not end as its program was to."""
     if ended.found is None or (end.isdigit() and ended.code != int(end)):
-        # Of a traceback the last line says most.
-        said = ended.said.rpartition("; ")[2]
+        said = ended.said
+        if "Traceback" in said:  # its last line says most
+            said = said.rpartition("; ")[2]
         raise Untold(f"a container ended with {ended.code}" + (f": {said}" if said else ""))
     return ended.found
 

@@ -39,7 +39,7 @@ def test_what_is_written_is_seen_and_gone_afterwards(
     assert userns.home.leftovers == [] and os.listdir(tmp_path) == []
 
 
-def device_of_root(box: Box, tmp_path: Path, place: str) -> list[str]:
+def written_on_disk(box: Box, tmp_path: Path, place: str) -> list[str]:
     """What is in the run's directory while a container writes to its root."""
     process = box.start_sh(
         "echo text > /data/written; echo ready; exec sleep 1000", environment=setting(place)
@@ -53,9 +53,9 @@ def device_of_root(box: Box, tmp_path: Path, place: str) -> list[str]:
 def test_only_on_disk_files_are_below_the_directory_that_is_set(
     userns: Box, tmp_path: Path
 ) -> None:
-    (found,) = device_of_root(userns, tmp_path, str(tmp_path))
+    (found,) = written_on_disk(userns, tmp_path, str(tmp_path))
     assert found.startswith("cwl-userspace-") and found.endswith("upper/data/written")
-    assert device_of_root(userns, tmp_path, "memory") == []
+    assert written_on_disk(userns, tmp_path, "memory") == []
     assert os.listdir(tmp_path) == []
 
 
