@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from cwl_userspace import __version__, nsidentity, nsroot, subids
+from cwl_userspace import __version__, nsidentity, nsroot
 from cwl_userspace.kernel import syscalls as sys_
 
 TYPE_CHECKING = False
@@ -118,6 +118,8 @@ def root_namespaces(place: str) -> dict[str, Any]:
     def enter() -> str:
         if os.geteuid() != 0:
             return f"only root can use it, and this is user {os.geteuid()}"
+        from cwl_userspace import subids
+
         if subids.mappable()["reason"]:
             return "this root has no other ids that a program could have"
         try:
@@ -224,6 +226,8 @@ def _takes_attributes(upper: str) -> bool:
 
 def _ids() -> dict[str, Any]:
     """The ids that root in a container may have, if mapping them really works here."""
+    from cwl_userspace import subids
+
     found = subids.mappable()
     if found["reason"]:
         return found

@@ -157,7 +157,7 @@ def test_places_in_the_settings_are_asked_in_their_order(own: Home, server: Serv
 def test_the_setting_proot_wins_over_one_that_was_fetched(own: Home, server: Server) -> None:
     get(own, f"{server.url}/proot", sha256(server.files["/proot"]))
     own.environment["CWL_USERSPACE_PROOT"] = "/bin/false"
-    report = json.loads(own.call("doctor", "--json", "--offline").out)
+    report = json.loads(own.call("doctor", "--json", "--offline", "--quick").out)
     (proot,) = (entry for entry in report["engines"] if entry["name"] == "proot")
     assert not proot["works"] and "/bin/false" in proot["reason"]
     said = get(own, f"{server.url}/proot", sha256(server.files["/proot"])).text
@@ -175,7 +175,7 @@ def test_one_that_was_fetched_wins_over_one_on_path_that_is_not_faster(
 
 
 def notes(home: Home) -> str:
-    report = json.loads(home.call("doctor", "--json", "--offline").out)
+    report = json.loads(home.call("doctor", "--json", "--offline", "--quick").out)
     (proot,) = (entry for entry in report["engines"] if entry["name"] == "proot")
     assert any("measured here" in note for note in proot["notes"]), proot
     return "\n".join(proot["notes"])
