@@ -57,7 +57,8 @@ def test_an_engine_keeps_what_it_promises_and_nothing_else(
     engine = report[name]
     kept = {promise: found["kept"] for promise, found in engine["tried"].items()}
     claimed = {promise: reason == "" for promise, reason in engine["promises"].items()}
-    assert kept == claimed, engine["tried"]
+    odd = [promise for promise in kept if kept[promise] != claimed[promise]]
+    assert {promise: engine["tried"][promise]["reason"] for promise in odd} == {}
     assert list(kept) == list(PROMISES)
     assert engine["broken"] == {}
 
