@@ -72,11 +72,12 @@ class TreeMemory:
                     self._mounts.setdefault(device, path)
         total = 0
         for device, path in list(self._mounts.items()):
-            try:
-                used = os.statvfs(path)
-                total += (used.f_blocks - used.f_bfree) * used.f_frsize
-            except OSError:
-                # The process by which it was reached has ended: any other may show it.
+            used = _used(path)
+            if _shows(path, device):
+                total += used
+            else:
+                # The process by which it was reached has ended, or has another root by now, as
+                # bwrap's gets one after the other: any other may show it.
                 del self._mounts[device]
                 self._known = {""}
         return total + (_size_of_files(self._private) if self._private else 0)
@@ -164,6 +165,15 @@ def _mounts(pid: int) -> Iterator[tuple[tuple[int, int], bool, str]]:
         major, _, minor = fields[2].partition(b":")
         place = re.sub(rb"\\(\d{3})", lambda m: bytes([int(m[1], 8)]), fields[4])
         yield (int(major), int(minor)), in_memory, os.fsdecode(place)
+
+
+def _used(path: str) -> int:
+    """Bytes that are taken on a path's file system."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return 0
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
 def _shows(path: str, device: tuple[int, int]) -> bool:

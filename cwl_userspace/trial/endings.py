@@ -79,6 +79,8 @@ def _end(start: Start, word: str, way: str) -> str:
         if len(with_word(word)) < 3:
             raise Untold("what is started in the background is not seen from here")
         first = keeper.first_child(container.pid) if way == "keeper" else container.pid
+        if not first:  # to kill 0 would be to kill ourselves
+            raise Untold(f"its keeper is not seen from here: {container.end().said}")
         os.kill(first, signal.SIGTERM if way == "term" else signal.SIGKILL)
     code = container.end().code
     problem = _survivors(word)

@@ -17,10 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from cwl_userspace.engines import base, choose
-from cwl_userspace.settings import load
+from cwl_userspace.engines import base
 from tests.containers import (
-    ENGINES,
     PATIENCE,
     Box,
     Home,
@@ -32,6 +30,7 @@ from tests.containers import (
     with_marker,
 )
 from tests.dynamic import PROGRAMS, dynamic_layer
+from tests.engines import working
 from tests.integration.test_lifetime import children, tree
 
 # Those that run dynamic programs alone.
@@ -44,16 +43,6 @@ ASKING: dict[str, list[Word]] = {
     base.EMULATED_ROOT: ["-u", "root"],
     base.LIMITS: ["--memory=256m"],
 }
-
-
-def working() -> list[str]:
-    """The engines to test: those that are expected to work, and all others that do."""
-    settings = load(os.environ)
-    return [
-        name
-        for name in choose.names()
-        if name in ENGINES or choose.make(name, settings, os.environ).unavailable() is None
-    ]
 
 
 class Cell(Box):
