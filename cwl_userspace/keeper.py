@@ -106,8 +106,8 @@ def keep(
 
     The program is the child, or it tells of its end by a byte on ``status``. Signals go to the
     process that ``target`` names, and wait while it gives 0. ``KILLED`` is returned as soon as
-    the supervisor is gone, or where ``shim`` says that the target is one that was killed. Raise
-    EngineEnded where the byte did not come.
+    the supervisor is gone. Raise EngineEnded where the byte did not come; with ``shim`` that is
+    as soon as the target, which should have said it, has ended.
     """
     poll = select.poll()
     poll.register(lifeline, 0)
@@ -131,7 +131,9 @@ def keep(
         events = poll.poll(_SOON if held else watch.timeout() if watch is not None else None)
         if watch is not None and watch.look([fd for fd, _ in events]):
             told = _told(status)
-            return KILLED if told is None else told
+            if told is None:
+                raise EngineEnded(KILLED)
+            return told
         for fd, event in events:
             if fd == lifeline:
                 return KILLED
