@@ -200,6 +200,15 @@ def first_child(pid: int) -> int:
     return next((child for child, parent in _processes() if parent == pid), 0)
 
 
+def name_of(pid: int) -> str:
+    """What the kernel calls a process (proc(5), comm); nothing for one that is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return os.fsdecode(file.read().rstrip(b"\n"))
+    except OSError:
+        return ""
+
+
 def _pass_on(numbers: list[int], target: Callable[[], int]) -> list[int]:
     """Send the signals; those that are still to be sent where there is nobody yet."""
     pid = target() if numbers else 0

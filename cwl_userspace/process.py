@@ -230,8 +230,14 @@ class _Supervisor:
             keeper.fail(self._report_out, 126, str(error))
 
     def _target(self, child: int) -> int:
+        """The process to signal; 0 while there is none, only some that an engine starts before."""
         for _ in range(self._launch.skip):
             child = keeper.first_child(child) if child else 0
+        script = self._launch.script
+        if child and self._launch.skip and script and not script["watched"]:
+            from cwl_userspace.script import NAME
+
+            return child if keeper.name_of(child) == NAME[:15] else 0
         return child
 
     def wait(self, caller: int) -> int:

@@ -24,6 +24,8 @@ LENGTH = 0x1000000
 # ids, the first of three descriptors that are to be the standard streams
 _HEADER = struct.Struct("<QQQQQQQQQ")
 _TERMINAL, _HIDDEN = 1, 2
+# The shim's file: the kernel names its process so as well, as far as that name goes (proc(5)).
+NAME = ".cwl-userspace-status"
 # The descriptors that a shim always inherits: to tell of the end on, and its block.
 REPORT, BLOCK = 3, 4
 # The locator's socket, which follows where a program is traced (see engines.locator).

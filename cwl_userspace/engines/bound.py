@@ -12,6 +12,7 @@ import posixpath
 
 from cwl_userspace.engines.view import View
 from cwl_userspace.errors import UsageError
+from cwl_userspace.script import NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from cwl_userspace.spec import ContainerSpec
 
-SHIM = "/dev/.cwl-userspace-status"
+SHIM = f"/dev/{NAME}"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 _DEVICE_LINKS = (
     ("fd", "/proc/self/fd"),
