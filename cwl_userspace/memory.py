@@ -62,7 +62,7 @@ class TreeMemory:
     def _files(self, pids: Iterable[int]) -> int:
         """Bytes in file systems in memory that are the container's own."""
         for pid in pids:
-            space = _mount_namespace(pid)
+            space = _view(pid)
             if space in self._known:
                 continue
             self._known.add(space)
@@ -143,10 +143,14 @@ def _values(pattern: re.Pattern[bytes], data: bytes) -> dict[bytes, int]:
     return {name: int(value) for name, value in pattern.findall(data)}
 
 
-def _mount_namespace(pid: int) -> str:
-    """A name for the mounts that a process sees; nothing where it cannot be told."""
+def _view(pid: int) -> str:
+    """A name for the mounts that a process sees; nothing where it cannot be told.
+
+    It is another one as soon as the process has another root, for which most mounts are made.
+    """
     try:
-        return os.readlink(f"/proc/{pid}/ns/mnt")
+        root = os.stat(f"/proc/{pid}/root")
+        return f"{os.readlink(f'/proc/{pid}/ns/mnt')} {root.st_dev} {root.st_ino}"
     except OSError:
         return ""
 
