@@ -41,9 +41,9 @@ def start_limited(start: Start, word: str) -> dict[str, Container]:
     one = [("names", f"/{word}-one"), ("processors",), ("sleep", 1)]
     modest = Limits(memory=_MEMORY, seconds=60)
     running = {
-        "hog": start([("memory", 2 * _MEMORY, 3)], limits=Limits(memory=_MEMORY)),
-        "modest": start([("memory", _MEMORY // 8, 2)], limits=modest),
-        "slow": start([("sleep", 5)], limits=Limits(seconds=1)),
+        "hog": start([("memory", 2 * _MEMORY, 3, 10)], limits=Limits(memory=_MEMORY)),
+        "modest": start([("memory", _MEMORY // 8, 2, 1)], limits=modest),
+        "slow": start([("sleep", 8)], limits=Limits(seconds=1)),
         "one": start(one, limits=Limits(cpus=1)),
     }
     until(lambda: with_word(f"{word}-one"), 10)

@@ -130,7 +130,7 @@ def terminal() -> dict[str, Any]:
     return found
 
 
-def memory(total: int, children: int) -> bool:
+def memory(total: int, children: int, seconds: float) -> bool:
     """Use so many bytes, shared out to so many processes, for some time."""
     pids = []
     for _ in range(children):
@@ -138,7 +138,7 @@ def memory(total: int, children: int) -> bool:
         if pid == 0:
             held = bytearray(total // children)
             held[::_PAGE] = b"x" * len(held[::_PAGE])
-            time.sleep(_WAIT)
+            time.sleep(seconds)
             os._exit(len(held) & 0)
         pids.append(pid)
     ended = [os.waitpid(pid, 0)[1] for pid in pids]
