@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from cwl_userspace.engines import probe
-from cwl_userspace.engines.namespaced import Namespaced, edition, nearest_directory
+from cwl_userspace.engines.filters import edition
+from cwl_userspace.engines.namespaced import Namespaced, nearest_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,13 +17,17 @@ _SOURCES = ("containerfilter", "rootfilter", "seccomp", "numbers")
 def kept(cache: str) -> Mapping[str, str]:
     """``container``, ``root`` and ``no_network`` in hexadecimal, from the cache if they are there.
 
-    They are assembled anew whenever a module that makes them is another one.
+    They are assembled anew for another edition.
     """
+    answer: Mapping[str, str] = probe.remembered(cache, "filters", edition(), _assemble)
+    return answer
+
+
+def edition() -> str:
+    """Another one whenever the modules that make the filters are others."""
     above = os.path.dirname(syscalls.__file__)
     found = [os.stat(f"{above}/{name}.py") for name in _SOURCES]
-    about = " ".join((above, *(f"{one.st_size}.{one.st_mtime_ns}" for one in found)))
-    answer: Mapping[str, str] = probe.remembered(cache, "filters", about, _assemble)
-    return answer
+    return " ".join((above, *(f"{one.st_size}.{one.st_mtime_ns}" for one in found)))
 
 
 def _assemble() -> dict[str, str]:

@@ -34,17 +34,6 @@ def nearest_directory(path: str) -> str:
     return path
 
 
-def edition() -> str:
-    """Another one whenever the modules that make the filters are others.
-
-    Filters are kept with a probe's answer, since to assemble them takes longer than to read them.
-    """
-    above = os.path.dirname(sys_.__file__)
-    names = ("containerfilter", "rootfilter", "seccomp", "numbers")
-    found = [os.stat(f"{above}/{name}.py") for name in names]
-    return " ".join((above, *(f"{one.st_size}.{one.st_mtime_ns}" for one in found)))
-
-
 class Namespaced:
     """An engine of name spaces. What its probe found is given to it, so that a launch is pure."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from cwl_userspace.engines import probe
-from cwl_userspace.engines.namespaced import Namespaced, edition, nearest_directory
+from cwl_userspace.engines.filters import edition
+from cwl_userspace.engines.namespaced import Namespaced, nearest_directory
 from cwl_userspace.errors import EngineError
 
 TYPE_CHECKING = False
