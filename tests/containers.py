@@ -213,10 +213,14 @@ class Home:
 
     @property
     def leftovers(self) -> list[str]:
-        """What runs have left in the temporary directory and among the running ones."""
+        """What runs have left in the temporary directory and among the running ones.
+
+        The temporary directories that cwltool leaves have names of eight characters.
+        """
         runs = self.place / "state" / "cwl-userspace" / "runs"
         kept = list(runs.iterdir()) if runs.exists() else []
-        return [path.name for path in (*(self.place / "tmp").iterdir(), *kept)]
+        found = [path.name for path in (*(self.place / "tmp").iterdir(), *kept)]
+        return [name for name in found if len(name) != 8]
 
 
 class Box:
