@@ -36,7 +36,9 @@ class Installed:
         return self.home.call(*words, environment={"PYTHONPATH": str(self.place), **environment})
 
     def report(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.call("doctor", "--json", "--offline").out)
+        found: dict[str, Any] = json.loads(
+            self.call("doctor", "--json", "--offline", "--quick").out
+        )
         return found
 
 

@@ -53,7 +53,7 @@ if AS_ROOT:
     def test_it_is_chosen_in_a_chroot_and_runs_there(home: Home, tmp_path: Path) -> None:
         place = tmp_path / "place"
         place.mkdir()
-        found = json.loads(in_chroot(home, place, ["doctor", "--json", "--offline"]))
+        found = json.loads(in_chroot(home, place, ["doctor", "--json", "--offline", "--quick"]))
         works = {engine["name"]: engine["works"] for engine in found["engines"]}
         assert (works["userns"], works["chroot"], found["engine"]) == (False, True, "chroot")
         script = (
@@ -68,7 +68,9 @@ if AS_ROOT:
     def test_nothing_is_mounted_where_others_would_see_it(home: Home, tmp_path: Path) -> None:
         place = tmp_path / "place"
         place.mkdir()
-        found = json.loads(in_chroot(home, place, ["doctor", "--json", "--offline"], shared=True))
+        found = json.loads(
+            in_chroot(home, place, ["doctor", "--json", "--offline", "--quick"], shared=True)
+        )
         (chroot,) = (engine for engine in found["engines"] if engine["name"] == "chroot")
         assert not chroot["works"] and "is seen outside of it" in chroot["reason"]
 
