@@ -76,9 +76,8 @@ def choose(
         if reason is None:
             return engine
         reasons.append(f"{name}: {reason}")
-    raise EngineError(
-        "no engine works on this host: " + "; ".join(reasons), "see cwl-userspace doctor"
-    )
+    what = "no engine works on this host" if wanted == AUTO else "that engine does not work here"
+    raise EngineError(f"{what}: {'; '.join(reasons)}", "see cwl-userspace doctor")
 
 
 def _added() -> Mapping[str, Any]:
