@@ -7,6 +7,7 @@ holds the status pipe open.
 from __future__ import annotations
 
 import select
+import time
 
 from cwl_userspace.kernel import syscalls as sys_
 
@@ -16,18 +17,21 @@ if TYPE_CHECKING:
 
 # Until the shim is looked for, and where the kernel has no pidfds looked at, again: milliseconds.
 _STARTING, _RUNNING = 10, 500
+# A shim that was not seen for so long, in seconds, has been killed before anybody looked.
+_PATIENCE = 30.0
 
 
 class ShimWatch:
     """Watches the process that ``find`` gives as soon as it gives one that is not 0."""
 
-    __slots__ = ("_fd", "_find", "_pid", "_poll")
+    __slots__ = ("_fd", "_find", "_pid", "_poll", "_until")
 
     def __init__(self, find: Callable[[], int], poll: select.poll) -> None:
         self._find = find
         self._poll = poll
         self._pid = 0
         self._fd = -1
+        self._until = time.monotonic() + _PATIENCE
 
     def timeout(self) -> int | None:
         """Milliseconds until ``look`` is to be called; None where poll() wakes up for it."""
@@ -36,7 +40,7 @@ class ShimWatch:
         return None if self._fd >= 0 else _RUNNING
 
     def look(self, ready: Sequence[int]) -> bool:
-        """True once the shim has been seen and has ended; ``ready`` is what poll() has found."""
+        """True once the shim has ended, as far as can be seen; ``ready`` is what poll() found."""
         if not self._pid:
             self._pid = self._find()
             if self._pid:
@@ -45,5 +49,5 @@ class ShimWatch:
                     self._poll.register(self._fd, select.POLLIN)
                 except OSError:  # there are no pidfds, or it has ended just now
                     self._fd = -1
-            return False
+            return not self._pid and time.monotonic() > self._until
         return self._fd in ready if self._fd >= 0 else self._find() != self._pid

@@ -151,8 +151,14 @@ def test_a_processor_that_is_not_there_is_named(box: Box) -> None:
 
 def test_containers_that_run_together_are_spread_over_the_processors(box: Box) -> None:
     processors = len(os.sched_getaffinity(0))
+    # Containers of other tests, which run meanwhile, count as well.
+    assert any(len(places_of_some(box, processors)) == processors for _ in range(6))
+
+
+def places_of_some(box: Box, number: int) -> set[bytes]:
+    """The processors of so many containers that run at once."""
     script = "echo ready; grep Cpus_allowed_list /proc/self/status; sleep 1000"
-    running = [box.start_sh(script, "--cpus=1") for _ in range(processors)]
+    running = [box.start_sh(script, "--cpus=1") for _ in range(number)]
     places = set()
     for process in running:
         assert process.stdout is not None
@@ -160,7 +166,7 @@ def test_containers_that_run_together_are_spread_over_the_processors(box: Box) -
     for process in running:
         process.kill()
         process.wait(10)
-    assert len(places) == processors
+    return places
 
 
 def test_the_tracer_is_where_its_program_is(home: Home) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cwl_userspace.keeper import descendants
-from tests.containers import Box, Home, Word
+from tests.containers import Box, Home, Word, waiting
 
 
 @pytest.fixture
@@ -91,11 +91,18 @@ def test_nothing_is_left_or_made_in_tmp(box: Box, tmp_path: Path) -> None:
 
 def test_tracer_and_traced_share_the_one_processor_that_a_job_asks_for(box: Box) -> None:
     process = box.start_sh("echo ready; exec sleep 1000", "--cpus", "1")
-    allowed = {
-        pid: os.sched_getaffinity(pid)
-        for pid in descendants(process.pid)
-        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith((b"proot", b"sleep"))
-    }
+    allowed: dict[int, set[int]] = {}
+    for _ in waiting(10):
+        allowed = {
+            pid: os.sched_getaffinity(pid)
+            for pid in descendants(process.pid)
+            if Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .split(b"\0")[0]
+            .endswith((b"proot", b"sleep"))
+        }
+        if len(allowed) == 2:
+            break
     process.kill()
     process.wait(10)
     assert len(allowed) == 2
