@@ -1,11 +1,13 @@
 """Time work in a container with each engine, beside the same work in the same tree without us.
 
-usage: python -m conformance.benchmarks.engines [--runs N] [--engines A,B] [--json FILE] [IMAGE]
+usage: python -m conformance.benchmarks.engines [--runs N] [--engines A,B] [--writable]
+                                                [--only PART,...] [--json FILE] [IMAGE]
 
 IMAGE is in the store, or can be pulled; the default is one of conformance.images that has perl,
 numpy, gcc and samtools. Native, 1.0, is bwrap alone with the tree as its root. All commands are
 run in turn, N times over, so that a drift of the machine meets them all. The start of each
-engine's container is taken off its other figures: they are about the work.
+engine's container is taken off its other figures: they are about the work. The root is read-only,
+as cwltool asks for, unless --writable is given.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ WORKS = (
 )
 
 
-def prefixes(image: str, tree: str, work: str, engines: Sequence[str]) -> dict[str, list[str]]:
+def prefixes(
+    image: str, tree: str, work: str, engines: Sequence[str], options: Sequence[str]
+) -> dict[str, list[str]]:
     """For native and each engine the words to put before a command."""
     ours = shutil.which("cwl-userspace") or sys.exit("cwl-userspace is not on PATH")
     bwrap = shutil.which("bwrap") or sys.exit("bwrap is not on PATH: it is what native means")
@@ -66,7 +70,7 @@ def prefixes(image: str, tree: str, work: str, engines: Sequence[str]) -> dict[s
     native += ["--tmpfs", "/tmp", "--bind", work, "/mnt", "--setenv", "PATH", "/usr/bin:/bin"]
     found = {NATIVE: native}
     for engine in engines:
-        found[engine] = [ours, "--engine", engine, "run", "-v", f"{work}:/mnt", image]
+        found[engine] = [ours, "--engine", engine, "run", *options, "-v", f"{work}:/mnt", image]
     return found
 
 
@@ -183,6 +187,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--engines", default="", help="default: all that work here")
     parser.add_argument("--only", default="", help="parts of the names of works, with commas")
+    parser.add_argument("--writable", action="store_true", help="the root can be written")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
     subprocess.run(["cwl-userspace", "run", given.image, "true"], check=True)
@@ -193,7 +198,9 @@ def main() -> None:
     works = [work for work in WORKS if any(part in work.name for part in wanted)]
     with tempfile.TemporaryDirectory() as directory:
         prepare(Path(directory))
-        found = measure(prefixes(given.image, tree, directory, engines), works, given.runs)
+        options = [] if given.writable else ["--read-only"]
+        table = prefixes(given.image, tree, directory, engines, options)
+        found = measure(table, works, given.runs)
     show(found)
     if given.json:
         result = {"machine": machine(), "seconds": found, "ratios": ratios(found)}
