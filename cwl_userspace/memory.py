@@ -36,7 +36,7 @@ _MAPPING = re.compile(
 class TreeMemory:
     """Measures all processes below one, again and again."""
 
-    __slots__ = ("_known", "_mounts", "_ours", "_private", "_shared_memory", "_top")
+    __slots__ = ("_known", "_mounts", "_our_space", "_ours", "_private", "_shared_memory", "_top")
 
     def __init__(self, top: int, private: str = "") -> None:
         """``private`` is the run's directory on the host; it counts where it is in memory."""
@@ -44,6 +44,8 @@ class TreeMemory:
         self._private = private if private and _is_in_memory(private) else ""
         self._ours = {device for device, *_ in _mounts(os.getpid())}
         self._known = {""}
+        # Whoever shares our mounts has none of its own, whatever others have mounted since.
+        self._our_space = _view(os.getpid()).partition(" ")[0] or "none"
         # Of each file system in memory that the container alone has: a way to it.
         self._mounts: dict[tuple[int, int], str] = {}
         self._shared_memory = _shared_memory_device()
@@ -63,7 +65,7 @@ class TreeMemory:
         """Bytes in file systems in memory that are the container's own."""
         for pid in pids:
             space = _view(pid)
-            if space in self._known:
+            if space in self._known or space.startswith(self._our_space):
                 continue
             self._known.add(space)
             for device, in_memory, place in _mounts(pid):

@@ -23,6 +23,7 @@ _DEVICE_LINKS = (
 _HOST_WIDE = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 _ROOT_ONLY = ("sysrq-trigger", "sys/kernel/core_pattern")
 _QUIET = sys_.MS_NOSUID | sys_.MS_NODEV
+_ATTEMPTS = 20
 # Of an empty file that was only made to be mounted upon. To Linux this bit means nothing there.
 _PLACEHOLDER = 0o1644
 
@@ -139,10 +140,17 @@ def bound_file(path: str, text: str) -> None:
     """
     aside = f"/dev/.file-{os.path.basename(path)}"
     private_file(aside, text)
-    if not os.path.exists(path):
-        inroot.make_file(path)
-        os.chmod(path, _PLACEHOLDER)
-    sys_.mount(aside, path, None, sys_.MS_BIND)
+    for attempt in range(_ATTEMPTS):
+        try:
+            if not os.path.exists(path):
+                inroot.make_file(path)
+                os.chmod(path, _PLACEHOLDER)
+            sys_.mount(aside, path, None, sys_.MS_BIND)
+            break
+        except (FileNotFoundError, FileExistsError):
+            # Another run in the same tree has just made or removed its placeholder.
+            if attempt == _ATTEMPTS - 1:
+                raise
     os.unlink(aside)
 
 
