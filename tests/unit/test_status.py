@@ -20,6 +20,7 @@ from cwl_userspace.engines.status import NOWHERE, status_program
 from cwl_userspace.kernel import seccomp
 from cwl_userspace.kernel.syscalls import MOUNT_ATTR_RDONLY
 from cwl_userspace.script import BLOCK, REPORT, TooLong, descriptors, script
+from tests.containers import waiting
 
 HERE = os.uname().machine
 PROOT = shutil.which("proot") or "proot"
@@ -144,13 +145,18 @@ def test_arguments_and_environment_arrive_byte_for_byte(shim: Shim) -> None:
 def test_nothing_of_what_is_executed_is_among_the_shims_words(plain: Shim) -> None:
     process = plain.start("/bin/sleep", ["sleep", "30"], {"SECRET": "told"}, env={})
     try:
-        words = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        # The kernel has a new program's words a moment after Popen has seen that it was started.
+        words = next(filter(None, (_words(process.pid) for _ in waiting(10))), b"")
         variables = Path(f"/proc/{process.pid}/environ").read_bytes()
         assert b"sleep" not in words and words.count(b"\0") == 1 and variables == b""
         assert [path.name for path in Path(f"/proc/{process.pid}/fd").iterdir()] == ["0", "1", "2"]
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _words(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_twenty_thousand_words_arrive_and_more_than_the_kernel_takes_is_an_error(
