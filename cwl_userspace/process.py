@@ -21,7 +21,7 @@ from cwl_userspace.image.confine import remove, remove_tree
 from cwl_userspace.kernel import signals
 from cwl_userspace.kernel import syscalls as sys_
 from cwl_userspace.stdin import Relay
-from cwl_userspace.supervise import Vigil
+from cwl_userspace.supervise import GRACE, Vigil
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,17 +58,19 @@ def run(
     started: Callable[[], None] | None = None,
     say: Callable[[str], None] | None = None,
     usage: Usage | None = None,
+    grace: float = GRACE,
 ) -> int:
     """Run a launch to its end and return the program's exit code, 128 + n for a signal.
 
     Nothing of the container is alive afterwards. With ``die_with_parent`` the end of the calling
     process ends the container. ``started`` is called once the keeper runs, ``say`` with what is
-    to be known of how the limits are kept; ``usage`` is filled in. Raise CommandNotFound,
+    to be known of how the limits are kept; ``usage`` is filled in; ``grace`` is how many seconds a
+    program has to end once it was asked to. Raise CommandNotFound,
     CommandNotExecutable or EngineError if the program could not be started, UsageError for a
     processor that is not there, and LimitReached if a limit has ended the container.
     """
     caller = os.getppid()
-    supervisor = _Supervisor(launch, usage or Usage())
+    supervisor = _Supervisor(launch, usage or Usage(), grace)
     try:
         supervisor.start(say)
         if started is not None:
@@ -82,9 +84,10 @@ def run(
 class _Supervisor:
     """One container's pipes and processes."""
 
-    def __init__(self, launch: Launch, usage: Usage) -> None:
+    def __init__(self, launch: Launch, usage: Usage, grace: float) -> None:
         self._launch = launch
         self._usage = usage
+        self._grace = grace
         self._limiter: Limiter | None = None
         self._report_in, self._report_out = os.pipe()
         self._lifeline_in, self._lifeline_out = os.pipe()
@@ -244,7 +247,7 @@ class _Supervisor:
         """Serve until the keeper has ended; return its exit code."""
         services = [s for s in (self._relay, self._terminal) if s is not None]
         lifeline, self._lifeline_out = self._lifeline_out, -1
-        self._vigil = Vigil(self._launch, self._pid, lifeline, services, self._limiter)
+        self._vigil = Vigil(self._launch, self._pid, lifeline, services, self._limiter, self._grace)
         return self._vigil.wait(self._wakeup_in, caller)
 
     def result(self, code: int) -> int:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
             """What can be served after the program's end: a descriptor to write to, or -1."""
 
 
-# How long a program may take to end after a signal that asks it to, in seconds: Docker's default.
+# How long a program may take to end after a signal that asks it to, in seconds, where nobody says
+# (--stop-timeout): Docker's default.
 GRACE = 10.0
 _PARENT_CHECK = 0.5
 # How long nobody may read the rest of the output of a program that was asked to end, in seconds.
@@ -53,13 +54,17 @@ class Vigil:
         lifeline: int,
         services: Sequence[Service],
         limiter: Limiter | None,
+        grace: float,
     ) -> None:
-        """``pid`` is the keeper, which ends everything when ``lifeline`` is closed."""
+        """``pid`` is the keeper, which ends everything when ``lifeline`` is closed. After
+        ``grace`` seconds a program that was asked to end is killed.
+        """
         self._launch = launch
         self._pid = pid
         self._lifeline = lifeline
         self._services = services
         self._limiter = limiter
+        self._grace = grace
         self._deadline = 0.0
         self._reaped = False
         self._parent = _ParentWatch(0, select.poll())
@@ -160,7 +165,7 @@ class Vigil:
     def _forward(self, number: int) -> None:
         if number in signals.ENDING:
             self.asked = self.asked or number
-            self._deadline = self._deadline or time.monotonic() + GRACE
+            self._deadline = self._deadline or time.monotonic() + self._grace
         self._send(number)
 
     def _send(self, number: int) -> None:

@@ -9,6 +9,7 @@ from cwl_userspace.cli.mounts import mount, volume
 from cwl_userspace.errors import UsageError
 from cwl_userspace.settings import size_in_bytes
 from cwl_userspace.spec import Device, Gpus, Limits, RunRequest
+from cwl_userspace.supervise import GRACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ def request_of(words: Words, environ: Mapping[str, str]) -> RunRequest:
         tty=words.flag("tty"),
         root_size=_root_size(words),
     )
+
+
+def stop_timeout(words: Words) -> float:
+    """Seconds that a program has to end once it was asked to; raise UsageError for a bad value."""
+    return _number(words.value("stop-timeout", str(GRACE)), "--stop-timeout")
 
 
 def _environment(words: Words, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -122,7 +128,7 @@ def _number(text: str, option: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf"):
-        raise UsageError(f"{option} is {text!r}", "expected a number such as 1.5; 0 for no limit")
+        raise UsageError(f"{option} is {text!r}", "expected a number such as 1.5")
     return number
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cwl_userspace.cli.fetch import find_or_fetch
-from cwl_userspace.cli.request import request_of
+from cwl_userspace.cli.request import request_of, stop_timeout
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import Words, parse
 from cwl_userspace.errors import EngineError, PromiseUnmet, UsageError
@@ -39,6 +39,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     open_closed_streams()
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = request_of(words, context.environ)
+    stop_timeout(words)  # a bad value is found before anything is fetched
     _check_cidfile(words)
     _check_terminal(words)
     container = _container(context, words)
@@ -122,7 +123,11 @@ def _run(
         if container is not None:
             _still_there(context, container)
         return process.run(
-            launch, _die_with_parent(context, words), say=context.log.say, usage=usage
+            launch,
+            _die_with_parent(context, words),
+            say=context.log.say,
+            usage=usage,
+            grace=stop_timeout(words),
         )
     except EngineError:
         # What a probe found may have changed since: the next run looks again.
