@@ -30,6 +30,11 @@ _DEVICE_LINKS = (
 )
 
 
+def writes_to_copy(spec: ContainerSpec) -> bool:
+    """True for emulated root, which writes to the root: here there is but a copy to write to."""
+    return spec.identity.emulate_root and not spec.read_only and not spec.own_tree
+
+
 class Bind:
     """A place of the host, and where it is to be seen in the container, no link on the way."""
 
@@ -71,6 +76,17 @@ class Bound:
     def prepare(self, *operation: Any) -> None:
         """Have another operation done beforehand."""
         self._operations.append(list(operation))
+
+    def everything(self, machine: str) -> None:
+        """All of it, in order, for an engine that makes a /proc and a /dev of its own."""
+        self.mounted("/proc")
+        self.mounted("/dev")
+        self.devices()
+        self.shim(machine)
+        self.temporary_places()
+        self.mounts()
+        self.files()
+        self.working_dir()
 
     def host_devices(self) -> None:
         """For engines without a /dev of their own: the usual devices in a private directory."""

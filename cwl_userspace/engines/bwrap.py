@@ -11,7 +11,7 @@ import os
 
 from cwl_userspace.engines import filters, probe
 from cwl_userspace.engines.base import PRIVATE_PIDS, PROMISES, Launch
-from cwl_userspace.engines.bound import SHIM, Bound
+from cwl_userspace.engines.bound import SHIM, Bound, writes_to_copy
 from cwl_userspace.engines.capabilities import KEPT
 from cwl_userspace.engines.lookup import find_program, on_path
 from cwl_userspace.errors import EngineError
@@ -85,20 +85,13 @@ class Bwrap:
         return [] if self._facts["sizes"] else ["/dev/shm has no limit of its own (before 0.6)"]
 
     def copies(self, spec: ContainerSpec) -> bool:
-        """Emulated root means to write to the root, and there is nothing to write to but a copy."""
-        return spec.identity.emulate_root and not spec.read_only and not spec.own_tree
+        """True for emulated root."""
+        return writes_to_copy(spec)
 
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The command line of bwrap, and what is to be made in ``private`` before."""
         plan = Bound(spec, private, copy=self.copies(spec))
-        plan.mounted("/proc")
-        plan.mounted("/dev")
-        plan.devices()
-        plan.shim(self._facts["machine"])
-        plan.temporary_places()
-        plan.mounts()
-        plan.files()
-        plan.working_dir()
+        plan.everything(self._facts["machine"])
         program = find_program(
             plan.view, spec.argv, spec.environment.get("PATH", ""), spec.working_dir
         )

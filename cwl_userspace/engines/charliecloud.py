@@ -19,7 +19,7 @@ from cwl_userspace.engines.base import (
     READ_ONLY_ROOT,
     Launch,
 )
-from cwl_userspace.engines.bound import SHIM, Bound
+from cwl_userspace.engines.bound import SHIM, Bound, writes_to_copy
 from cwl_userspace.engines.lookup import find_program, on_path
 from cwl_userspace.inroot import mounts_below
 from cwl_userspace.kernel import syscalls as sys_
@@ -108,9 +108,8 @@ class Charliecloud:
 
     def copies(self, spec: ContainerSpec) -> bool:
         """Emulated root means to write to the root; on an old kernel nothing protects the image."""
-        if spec.own_tree:
-            return False
-        return (spec.identity.emulate_root and not spec.read_only) or not self._facts["attributes"]
+        unprotected = not self._facts["attributes"] and not spec.own_tree
+        return writes_to_copy(spec) or unprotected
 
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The command line of ch-run, and what is to be made in ``private`` before."""

@@ -20,7 +20,7 @@ from cwl_userspace.engines.base import (
     READ_ONLY_ROOT,
     Launch,
 )
-from cwl_userspace.engines.bound import SHIM, Bound
+from cwl_userspace.engines.bound import SHIM, Bound, writes_to_copy
 from cwl_userspace.engines.lookup import find_program, on_path
 from cwl_userspace.kernel import signals
 from cwl_userspace.script import LOCATOR, script
@@ -205,10 +205,8 @@ class Proot:
 
     def copies(self, spec: ContainerSpec) -> bool:
         """Emulated root means to write to the root; and without Landlock nothing protects it."""
-        if spec.own_tree:
-            return False
-        wants_to_write = spec.identity.emulate_root and not spec.read_only
-        return wants_to_write or self._facts["landlock"] < _LANDLOCK_NEEDED
+        unprotected = self._facts["landlock"] < _LANDLOCK_NEEDED and not spec.own_tree
+        return writes_to_copy(spec) or unprotected
 
     def _protection(self, spec: ContainerSpec, plan: Bound, private: str) -> list[list[Any]]:
         if self._facts["landlock"] < _LANDLOCK_NEEDED:

@@ -13,7 +13,7 @@ import posixpath
 
 from cwl_userspace.engines import filters, probe
 from cwl_userspace.engines.base import PRIVATE_PIDS, PROMISES, READ_ONLY_BINDS, Launch
-from cwl_userspace.engines.bound import Bound
+from cwl_userspace.engines.bound import Bound, writes_to_copy
 from cwl_userspace.engines.bundle import config
 from cwl_userspace.engines.lookup import find_program, on_path
 from cwl_userspace.script import script
@@ -85,20 +85,13 @@ class Runtime:
         return []
 
     def copies(self, spec: ContainerSpec) -> bool:
-        """Emulated root means to write to the root, and there is nothing to write to but a copy."""
-        return spec.identity.emulate_root and not spec.read_only and not spec.own_tree
+        """True for emulated root."""
+        return writes_to_copy(spec)
 
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """The command line of the runtime, and what is to be made in ``private`` before."""
         plan = Bound(spec, private, copy=self.copies(spec))
-        plan.mounted("/proc")
-        plan.mounted("/dev")
-        plan.devices()
-        plan.shim(self._facts["machine"])
-        plan.temporary_places()
-        plan.mounts()
-        plan.files()
-        plan.working_dir()
+        plan.everything(self._facts["machine"])
         program = find_program(
             plan.view, spec.argv, spec.environment.get("PATH", ""), spec.working_dir
         )
