@@ -161,10 +161,13 @@ def _make_room(rootfs: str) -> None:
     etc.close()
 
 
-def find(store: Store, text: str) -> Container:
-    """The container of a name, or of an id or its beginning; raise ContainerNotFound if none."""
+def find(store: Store, text: str, by_name: bool = True) -> Container:
+    """The container of a name, or of an id or its beginning; raise ContainerNotFound if none.
+
+    With ``by_name`` false, as for workflow engines, which cannot know of it, of an id alone.
+    """
     if text and _LETTERS.issuperset(text):
-        record = _read(store, text)
+        record = _read(store, text) if by_name else None
         if record is not None:
             return Container(text, record)
         if len(text) >= _SHORTEST_ID and _HEX.issuperset(text):

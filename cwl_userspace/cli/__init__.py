@@ -33,6 +33,7 @@ VERBS = {
     "build": ("build", "build an image from a Dockerfile"),
     "save": ("save", "write images to an archive that docker load reads"),
     "export": ("export", "write a container's tree to a tar"),
+    "shim": ("shim", "make an executable named docker or podman that calls this one"),
     "setup": ("setup", "get proot without rights"),
     "doctor": ("doctor", "say what works on this host, and why the rest does not"),
     "version": ("version", "show the version"),
@@ -48,7 +49,11 @@ def entry() -> NoReturn:
 
     That would cost a run a seventh of its time, and there is nothing in it to be put away.
     """
-    code = main()
+    finish(main())
+
+
+def finish(code: int) -> NoReturn:
+    """End this process at once, with what was printed written out."""
     try:
         if sys.stdout is not None:  # as it is where the caller has closed it
             sys.stdout.flush()
@@ -61,8 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code. 125 is ours, the rest is the program's."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words[:3] or "-D" in words[:3]
+    return guarded(lambda: _dispatch(words), debug)
+
+
+def guarded(command: Callable[[], int], debug: bool = False) -> int:
+    """Run a command; every error becomes one line of text and an exit code, unless ``debug``."""
     try:
-        return _dispatch(words)
+        return command()
     except UserspaceError as error:
         if debug:
             raise
@@ -104,10 +114,11 @@ def _dispatch(words: list[str]) -> int:
         verb = words.pop(0)
     if verb not in VERBS:
         raise UsageError(f"no verb {verb!r}", _nearest(verb))
-    return _load(verb)(Context(os.environ, engine, quiet), words)
+    return load(verb)(Context(os.environ, engine, quiet), words)
 
 
-def _load(verb: str) -> Verb:
+def load(verb: str) -> Verb:
+    """What runs one of our verbs."""
     module = __import__(f"cwl_userspace.cli.{VERBS[verb][0]}", fromlist=["command"])
     command: Verb = module.command
     return command

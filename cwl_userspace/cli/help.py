@@ -21,10 +21,10 @@ def show(verb: str, arguments: str, options: Sequence[Option]) -> int:
 
 def command(context: Context, argv: Sequence[str]) -> int:
     """Print the list of verbs, or what ``VERB --help`` prints."""
-    from cwl_userspace.cli import VERBS, _load
+    from cwl_userspace.cli import VERBS, load
 
     if argv and argv[0] in VERBS and argv[0] != "help":
-        return _load(argv[0])(context, ["--help"])
+        return load(argv[0])(context, ["--help"])
     print("usage: cwl-userspace [--engine NAME] [--quiet] [--debug] VERB ...\n")
     print("Run the container of any CWL tool in user space.\n\nverbs:")
     for verb, (_, summary) in VERBS.items():

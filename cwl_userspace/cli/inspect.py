@@ -10,9 +10,10 @@ from typing import Any
 from cwl_userspace import containers, runs
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.template import render
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.containers import Container
-from cwl_userspace.errors import ContainerNotFound, ImageNotFound, UsageError, UserspaceError
+from cwl_userspace.errors import ContainerNotFound, ImageNotFound, UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
 from cwl_userspace.store.records import Record
@@ -23,6 +24,15 @@ OPTIONS = (
     Option("--type", VALUE, "only one kind; else a container wins", "image|container"),
     Option("--help", FLAG, "show this text"),
 )
+
+# Docker names these where an image says nothing of them, and callers look them up.
+_NO_CONFIG: dict[str, Any] = {
+    "User": "",
+    "Env": [],
+    "Cmd": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+}
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -50,7 +60,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     described = [_describe(context, thing) for thing in found]
     if words.value("format"):
         for entry in described:
-            print(_render(words.value("format"), entry))
+            print(render(words.value("format"), entry))
     else:
         print(json.dumps(described, indent=4))
     return 0
@@ -59,7 +69,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
 def _find(context: Context, name: str, kind: str) -> Record | Container:
     if kind != "image":
         try:
-            return containers.find(context.store, name)
+            return containers.find(context.store, name, by_name=not context.called_by_engine)
         except ContainerNotFound:
             if kind:
                 raise
@@ -124,40 +134,9 @@ def _image(context: Context, record: Record) -> dict[str, Any]:
         "Architecture": document.get("architecture", ""),
         "Os": document.get("os", ""),
         "Size": record.size,
-        "Config": document.get("config") or {},
+        "Config": {**_NO_CONFIG, **(document.get("config") or {})},
         "RootFS": {
             "Type": "layers",
             "Layers": (document.get("rootfs") or {}).get("diff_ids", []),
         },
     }
-
-
-def _render(template: str, entry: dict[str, Any]) -> str:
-    """The part of Go's templates that callers use: ``{{.A.B}}`` and ``{{json .A.B}}`` in text."""
-    text, rest = "", template
-    while "{{" in rest:
-        before, _, rest = rest.partition("{{")
-        action, closed, rest = rest.partition("}}")
-        if not closed:
-            raise _template_error(template)
-        text += before + _action(action.strip(), entry, template)
-    return text + rest
-
-
-def _action(action: str, entry: dict[str, Any], template: str) -> str:
-    as_json = action.startswith("json ")
-    path = action.removeprefix("json ").strip()
-    if not path.startswith("."):
-        raise _template_error(template)
-    value: Any = entry
-    for key in filter(None, path.split(".")):
-        if not isinstance(value, dict) or key not in value:
-            raise UserspaceError(f"no field {path!r} here", f"fields: {', '.join(entry)}")
-        value = value[key]
-    return json.dumps(value) if as_json or not isinstance(value, str) else value
-
-
-def _template_error(template: str) -> UserspaceError:
-    return UserspaceError(
-        f"the template {template!r} cannot be used", "expected {{.Field}} or {{json .Field}}"
-    )

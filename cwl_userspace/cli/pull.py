@@ -14,6 +14,8 @@ from cwl_userspace.reference import ImageReference
 OPTIONS = (
     Option("--platform", VALUE, "take the image for another platform", "OS/ARCH"),
     Option("-q --quiet", FLAG, "print nothing but the name"),
+    # cwl-utils gives it to ``docker pull``, which has no such option itself.
+    Option("--force", FLAG, "accepted: the name is always looked up anew"),
     Option("--help", FLAG, "show this text"),
 )
 

@@ -36,6 +36,11 @@ def command(context: Context, argv: Sequence[str]) -> int:
         return show("run", "[OPTIONS] IMAGE|CONTAINER [COMMAND [ARG...]]", OPTIONS)
     if not words.arguments:
         raise UsageError("run needs an image", "for example: cwl-userspace run debian ls")
+    return execute(context, words)
+
+
+def execute(context: Context, words: Words) -> int:
+    """What ``run`` does with words that are read already; there is an image among them."""
     open_closed_streams()
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = request_of(words, context.environ)

@@ -1,0 +1,1 @@
+"""Other people's words: programs of another name, answered by our verbs."""

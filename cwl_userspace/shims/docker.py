@@ -1,0 +1,115 @@
+"""``docker`` and ``podman``: their words, as workflow engines write them, answered by our verbs.
+
+Who calls by these names gets what a workflow engine gets: names are those of images, the container
+ends with its caller, and what cannot be promised is said in the log.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cwl_userspace.cli import finish, guarded, load
+from cwl_userspace.cli.context import Context
+from cwl_userspace.cli.words import FLAG, LIST, Option, parse
+from cwl_userspace.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+    from cwl_userspace.cli import Verb
+
+# Where execvp(3) looks without one.
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+# Options before the verb: how a daemon is found and what it does, where there is none.
+_GLOBAL_FLAGS = "-v --version, -h --help, -D --debug, --tls, --tlsverify, -r --remote, --syslog"
+_GLOBAL_VALUES = (
+    "-H --host, -c --context --connection, -l --log-level, --config, --url, --identity, "
+    "--tlscacert, --tlscert, --tlskey, --root, --runroot, --storage-driver, --storage-opt, "
+    "--cgroup-manager, --events-backend, --runtime, --runtime-flag, --tmpdir, --conmon"
+)
+_GLOBAL = (
+    *(Option(spellings, FLAG, "") for spellings in _GLOBAL_FLAGS.split(", ")),
+    *(Option(spellings, LIST, "") for spellings in _GLOBAL_VALUES.split(", ")),
+)
+# The verbs of our own that mean the same, and those that these names add or that differ.
+SAME = frozenset("build images import inspect kill load ps pull rmi save stats".split())
+OWN = {
+    "run": "docker_run",
+    "rm": "docker_containers",
+    "stop": "docker_containers",
+    "wait": "docker_containers",
+    "version": "docker_facts",
+    "info": "docker_facts",
+}
+_GROUPED: dict[str, dict[str, tuple[str, ...]]] = {
+    "image": {
+        **{verb: (verb,) for verb in ("build", "import", "load", "pull", "save")},
+        **{"ls": ("images",), "list": ("images",), "rm": ("rmi",)},
+        "inspect": ("inspect", "--type", "image"),
+    },
+    "container": {
+        **{verb: (verb,) for verb in ("kill", "rm", "run", "stats", "stop", "wait")},
+        **{"ls": ("ps",), "list": ("ps",)},
+        "inspect": ("inspect", "--type", "container"),
+    },
+    "system": {"info": ("info",)},
+    "buildx": {"build": ("build",)},
+    "builder": {"build": ("build",)},
+}
+_INSTEAD = {
+    "logs": "what a container prints goes to who started it",
+    "exec": "start the program with its own run",
+    "create": "cwl-userspace create makes containers that stay",
+    "login": "write the registry's credentials into ~/.docker/config.json",
+    "push": "save writes an archive, which skopeo can copy to a registry",
+}
+
+
+def entry(name: str) -> NoReturn:
+    """What an executable of this name does: run its command line and end with its exit code."""
+    finish(guarded(lambda: answer(name, sys.argv[1:], os.environ)))
+
+
+def answer(name: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run one command line of ``docker`` or ``podman``; raise UsageError if it has no meaning."""
+    given = parse(name, _GLOBAL, words, options_end_at_argument=True)
+    verb, *rest = given.arguments or ["help"]
+    if given.flag("version"):
+        verb, rest = "version", ["--short"]
+    elif given.flag("help"):
+        verb = "help"
+    if verb in _GROUPED:
+        verb, *rest = _ungrouped(name, verb, rest)
+    context = Context({"PATH": _PATH, **environ, "CWL_USERSPACE_CALLER": name}, "", quiet=False)
+    if verb == "help":
+        print(f"{name}, answered by cwl-userspace, with the verbs {', '.join(_verbs())}")
+        print(f"see {name} VERB --help")
+        return 0
+    return _load(name, verb)(context, rest)
+
+
+def _ungrouped(name: str, group: str, words: Sequence[str]) -> list[str]:
+    """``image ls`` is ``images``."""
+    known = _GROUPED[group]
+    if not words or words[0] not in known:
+        shown = " ".join([group, *words[:1]])
+        raise UsageError(f"{name} {shown} is not known here", f"expected one of {', '.join(known)}")
+    return [*known[words[0]], *words[1:]]
+
+
+def _load(name: str, verb: str) -> Verb:
+    if verb in SAME:
+        return load(verb)
+    if verb not in OWN:
+        hint = _INSTEAD.get(verb) or f"known are {', '.join(_verbs())}"
+        raise UsageError(f"{name} {verb} is not known here", hint)
+    module = __import__(f"cwl_userspace.shims.{OWN[verb]}", fromlist=[verb])
+    command: Verb = getattr(module, verb)
+    return command
+
+
+def _verbs() -> list[str]:
+    return sorted({*SAME, *OWN})

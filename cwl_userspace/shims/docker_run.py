@@ -1,0 +1,120 @@
+"""``docker run``: what it has beyond our own ``run``, and where it means something else."""
+
+from __future__ import annotations
+
+import os
+
+from cwl_userspace import ended, runs
+from cwl_userspace.cli.run import command, execute
+from cwl_userspace.cli.run_options import OPTIONS
+from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
+from cwl_userspace.errors import UsageError, UserspaceError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cwl_userspace.cli.context import Context
+    from cwl_userspace.cli.words import Words
+
+# What a run does as well without; each that is given is named in the log.
+_IGNORED_FLAGS = (
+    "-P --publish-all, --no-healthcheck, --oom-kill-disable, --disable-content-trust, --tls-verify"
+)
+_IGNORED_VALUES = (
+    "--security-opt, --cap-drop, --ulimit, --sysctl, --group-add, --runtime, --isolation, "
+    "--ipc, --pid, --uts, --cgroupns, --cgroups, --cgroup-parent, --device-cgroup-rule, "
+    "--memory-swap, --memory-swappiness, --memory-reservation, --kernel-memory, --pids-limit, "
+    "--cpu-period, --cpu-quota, --cpuset-mems, --blkio-weight, --oom-score-adj, "
+    "-l --label, --label-file, --annotation, --log-opt, --expose, --link, --mac-address, --ip, "
+    "--dns, --dns-option, --dns-search, --domainname, --network-alias, "
+    "--restart, --stop-signal, --stop-timeout, --detach-keys, "
+    "--health-cmd, --health-interval, --health-retries, --health-start-period, --health-timeout"
+)
+_IGNORED = (
+    *(Option(spellings, FLAG, "") for spellings in _IGNORED_FLAGS.split(", ")),
+    *(Option(spellings, LIST, "") for spellings in _IGNORED_VALUES.split(", ")),
+)
+_REFUSED = (
+    (Option("-d --detach", FLAG, ""), "a container ends with who started it: leave the option out"),
+    (Option("--volumes-from", LIST, ""), "name the directories with --volume"),
+    (Option("--tmpfs", LIST, ""), "leave the option out: only memory for /dev/shm is given"),
+    (Option("--pull", VALUE, ""), "an image is fetched if it is not there: leave the option out"),
+)
+_NETWORKS = ("", "none", "host", "bridge", "default")
+
+
+def run(context: Context, argv: Sequence[str]) -> int:
+    """Run a program in a container and return its exit code, as ``docker run`` does."""
+    options = (*OPTIONS, *_IGNORED, *(option for option, _ in _REFUSED))
+    words = parse("run", options, argv, options_end_at_argument=True)
+    if words.flag("help") or not words.arguments:
+        return command(context, ["--help"] if words.flag("help") else [])
+    _refuse(words)
+    for option in _IGNORED:
+        if option.name in words.flags or option.name in words.lists:
+            context.log.say(f"--{option.name} has no effect here")
+    _settle_network(context, words)
+    _check_name(context, words.value("name"))
+    if not words.flag("interactive"):
+        _close_standard_input()
+    if words.flag("rm"):
+        return execute(context, words)
+    return _run_and_keep(context, words)
+
+
+def _refuse(words: Words) -> None:
+    for option, hint in _REFUSED:
+        given = option.name in words.lists or words.flag(option.name)
+        if given or words.value(option.name, "missing") != "missing":
+            raise UsageError(f"run cannot do what --{option.name} asks for", hint)
+
+
+def _settle_network(context: Context, words: Words) -> None:
+    """A network that an administrator has made for Docker is the host's here."""
+    network = words.value("network")
+    if network.startswith(("container:", "ns:")):
+        raise UsageError(f"no network {network!r}", "there is the host's, and none")
+    if network not in _NETWORKS:
+        context.log.say(f"the network {network!r} is the host's here")
+        words.values["network"] = "host"
+
+
+def _check_name(context: Context, name: str) -> None:
+    if name and any(record.get("name") == name for record in runs.running(context.settings.state)):
+        raise UsageError(f"a container named {name!r} runs", "end it, or choose another name")
+
+
+def _close_standard_input() -> None:
+    """Without ``-i`` a program reads nothing: a loop that reads a list may start containers."""
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 0)
+    if nothing != 0:
+        os.close(nothing)
+
+
+def _run_and_keep(context: Context, words: Words) -> int:
+    """Run, and keep the exit code for ``wait``, which finds it by the id or the name."""
+    cidfile, name = words.value("cidfile"), words.value("name")
+    if os.path.exists(cidfile):
+        cidfile = ""  # run refuses it, and it is another's
+    code = 125
+    try:
+        code = execute(context, words)
+    except UserspaceError as error:
+        code = error.exit_code
+        raise
+    finally:
+        identifier = _read(cidfile)
+        if identifier or name:
+            identifier = identifier or os.urandom(32).hex()
+            ended.keep(context.settings.state, identifier, name, code)
+    return code
+
+
+def _read(cidfile: str) -> str:
+    try:
+        with open(cidfile, encoding="ascii") as file:
+            return file.read().strip()
+    except (OSError, ValueError):
+        return ""
