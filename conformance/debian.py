@@ -42,12 +42,18 @@ def architecture() -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def build_entries(packages: Sequence[str], progress: Progress) -> Iterator[Entry]:
-    """A minimal Debian system with these packages, as the entries of its layer."""
+def build_entries(
+    packages: Sequence[str], progress: Progress, folders: Sequence[str] = ()
+) -> Iterator[Entry]:
+    """A minimal Debian system with these packages, as the entries of its layer.
+
+    ``folders`` are made first: some packages expect those of what is left out.
+    """
     started = int(time.time())
     include = [f"--include={','.join(packages)}"] if packages else []
     # A target of "-" is a tar on stdout.
-    words = [*_mmdebstrap("minbase"), *include, *_SMALLER, suite(), "-", *apt_sources()]
+    made = [f'--setup-hook=mkdir -p "$1/{folder}"' for folder in folders]
+    words = [*_mmdebstrap("minbase"), *include, *_SMALLER, *made, suite(), "-", *apt_sources()]
     with _running(words, progress) as tar:
         yield from from_tar(tar, started)
 

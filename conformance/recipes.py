@@ -39,8 +39,8 @@ class Recipe:
         return config
 
 
-def _debian(*packages: str) -> LayerMaker:
-    return lambda progress: build_entries(packages, progress)
+def _debian(*packages: str, folders: tuple[str, ...] = ()) -> LayerMaker:
+    return lambda progress: build_entries(packages, progress, folders)
 
 
 def _python(progress: Progress) -> Iterator[Entry]:
@@ -82,6 +82,25 @@ RECIPES = (
     Recipe(
         "docker.io/cwluserspace/bench:1",
         layers=(_debian("python3-numpy", "gcc", "libc6-dev", "samtools", "perl-base"),),
+        cmd=("bash",),
+        on_demand=True,
+    ),
+    # What cwltool's own tests name beside the first four (conformance/cwltool-tests).
+    Recipe(
+        "docker.io/library/ubuntu:latest",
+        layers=(_debian(),),
+        cmd=("bash",),
+        on_demand=True,
+    ),
+    Recipe(
+        "docker.io/library/node:alpine",
+        layers=(_debian("nodejs"),),
+        cmd=("node",),
+        on_demand=True,
+    ),
+    Recipe(
+        "docker.io/library/openjdk:9.0.1-11-slim",
+        layers=(_debian("default-jdk-headless", folders=("usr/share/man/man1",)),),
         cmd=("bash",),
         on_demand=True,
     ),

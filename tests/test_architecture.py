@@ -26,7 +26,7 @@ ROOMS = {
     "inside": {"nsinit", "nsroot", "nsplaces", "nsidentity", "subids", "inroot", "keeper",
                "guard", "shimwatch", "script"},
     "engines": {"engines"},
-    "records": {"log", "runs", "private"},
+    "records": {"log", "runs", "ended", "private"},
     "tools": {"tools"},
     "containers": {"containers", "asroot"},
     "process": {"process", "staging", "supervise", "prepare", "anchor", "stdin", "terminal",

@@ -1,0 +1,1 @@
+"""cwltool's own tests of containers, with our executables ``docker`` and ``podman`` on PATH."""
