@@ -98,7 +98,7 @@ def test_toil_takes_the_entrypoint_apart(shims: Shims) -> None:
 def test_cromwell_learns_the_exit_code_from_wait(shims: Shims, tmp_path: Path) -> None:
     cidfile, cwd = tmp_path / "cid", f"{tmp_path}:/cromwell:delegated"
     (tmp_path / "script").write_text("echo from the script; exit 7\n")
-    words = ["--cidfile", cidfile, "-i", "--entrypoint", "/bin/sh", "-v", cwd]
+    words = ["--cidfile", str(cidfile), "-i", "--entrypoint", "/bin/sh", "-v", cwd]
     ran = shims.docker("run", *words, "busybox", "/cromwell/script")
     assert (ran.code, ran.out) == (7, b"from the script\n")
     cid = cidfile.read_text()

@@ -88,7 +88,7 @@ def test_an_environment_that_was_moved_takes_its_executables_along(
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     subprocess.check_call([sys.executable, "-m", "venv", "--without-pip", first])
-    words = [first / "bin" / "python", "-m", "cwl_userspace", "shim", "docker", "--dir"]
+    words = [str(first / "bin" / "python"), "-m", "cwl_userspace", "shim", "docker", "--dir"]
     subprocess.check_call([*words, first / "shims"], cwd=TOP, env=home.environment)
     subprocess.check_call([*words, tmp_path / "outside"], cwd=TOP, env=home.environment)
     first.rename(second)
