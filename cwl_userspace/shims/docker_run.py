@@ -28,10 +28,10 @@ _IGNORED_VALUES = (
     "--cpu-period, --cpu-quota, --cpuset-mems, --blkio-weight, --oom-score-adj, "
     "-l --label, --label-file, --annotation, --log-opt, --expose, --link, --mac-address, --ip, "
     "--dns, --dns-option, --dns-search, --domainname, --network-alias, "
-    "--restart, --stop-signal, --stop-timeout, --detach-keys, "
+    "--restart, --stop-signal, --detach-keys, "
     "--health-cmd, --health-interval, --health-retries, --health-start-period, --health-timeout"
 )
-_IGNORED = (
+IGNORED = (
     *(Option(spellings, FLAG, "") for spellings in _IGNORED_FLAGS.split(", ")),
     *(Option(spellings, LIST, "") for spellings in _IGNORED_VALUES.split(", ")),
 )
@@ -46,12 +46,12 @@ _NETWORKS = ("", "none", "host", "bridge", "default")
 
 def run(context: Context, argv: Sequence[str]) -> int:
     """Run a program in a container and return its exit code, as ``docker run`` does."""
-    options = (*OPTIONS, *_IGNORED, *(option for option, _ in _REFUSED))
+    options = (*OPTIONS, *IGNORED, *(option for option, _ in _REFUSED))
     words = parse("run", options, argv, options_end_at_argument=True)
     if words.flag("help") or not words.arguments:
         return command(context, ["--help"] if words.flag("help") else [])
     _refuse(words)
-    for option in _IGNORED:
+    for option in IGNORED:
         if option.name in words.flags or option.name in words.lists:
             context.log.say(f"--{option.name} has no effect here")
     _settle_network(context, words)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cwl_userspace.cli.run_options import OPTIONS
+from cwl_userspace.shims.docker_run import IGNORED
 from tests.containers import ENGINES, PATIENCE, Home, docker_archive, shell_layer
 from tests.docker import Shims
 
@@ -195,6 +197,12 @@ def test_options_that_change_nothing_are_taken(shims: Shims) -> None:
     assert shims.docker("run", "--rm", *words, *more, "busybox", "echo", "done").text == "done\n"
     log = (shims.home.place / "state" / "cwl-userspace" / "log").read_text()
     assert "--ulimit has no effect here" in log and "'made-by-an-admin' is the host's" in log
+
+
+def test_nothing_that_run_can_do_is_ignored() -> None:
+    done = {spelling for option in OPTIONS for spelling in option.spellings}
+    ignored = {spelling for option in IGNORED for spelling in option.spellings}
+    assert done & ignored == set()
 
 
 @pytest.mark.parametrize(
