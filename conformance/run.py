@@ -15,18 +15,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from conformance import suite
+from conformance.doors import DOORS, ENGINES, NO_ENGINE, Place
 from conformance.loopback import redirected, serving
 from conformance.problem import Problem
 from conformance.programs import require_programs
 from conformance.report import Ran, Verdict, describe, judge, publish
 from conformance.witness import watching
-
-# Each door is a CWL runner and the words that lead it to us.
-DOORS = {
-    "user-space": ("cwltool", "--user-space-docker-cmd={cwl-userspace}"),
-    "extension": ("cwltool-userspace",),
-}
-ENGINES = ("auto", "userns", "proot")
 
 STAND_IN = " (loopback stand-in)"
 
@@ -40,7 +34,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--images", required=True, type=Path, metavar="DIR", help="from conformance.images"
     )
     parser.add_argument("--door", choices=DOORS, default="extension")
-    parser.add_argument("--engine", choices=ENGINES, default="auto")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="none for a baseline")
     parser.add_argument(
         "--only",
         default="containers",
@@ -68,6 +62,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
+    (options.engine,) = DOORS[options.door].engines((options.engine,))
     try:
         with watching() as witness:
             verdict, seconds, marks = _run(options)
@@ -89,14 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> tuple[Verdict, float, dict[str, str]]:
-    command = _door(options.door)
+    door = DOORS[options.door]
     if not (options.images / "index.json").is_file():
         raise Problem(
             f"no images in '{options.images}'",
             f"make them: python3 -m conformance.images --to {options.images}",
         )
     # cwltool evaluates JavaScript with it, outside of all containers.
-    require_programs("node")
+    require_programs("node", *door.needs)
     output: Path = options.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -106,30 +101,15 @@ def _run(options: argparse.Namespace) -> tuple[Verdict, float, dict[str, str]]:
         selected = output / "selected.yml"
         suite.write([*{**tests, **replaced}.values()], selected)
         environment = _environment(options, output, scratch)
+        place = Place(options.engine, output, scratch, environment, stack)
+        command = door.command(place)
+        environment.update(door.environment(place))
         started = time.monotonic()
         ran = _cwltest(options, command, selected, environment)
         seconds = time.monotonic() - started
     verdict = judge(ran, tests)
     publish(ran, verdict, options.junit or ran.junit)
     return verdict, seconds, {name: name + STAND_IN for name in replaced}
-
-
-def _door(name: str) -> list[str]:
-    runner, *words = DOORS[name]
-    ours = _program("cwl-userspace")
-    return [_program(runner), *(word.format(**{"cwl-userspace": ours}) for word in words)]
-
-
-def _program(name: str) -> str:
-    """A command of the environment that this Python belongs to, else one on PATH."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
-    if not found:
-        raise Problem(
-            f"'{name}' is neither beside '{sys.executable}' nor on PATH",
-            "install cwl-userspace with cwltool and cwltest in one virtual environment",
-        )
-    return found
 
 
 def _stand_ins(
@@ -170,7 +150,7 @@ def _environment(options: argparse.Namespace, output: Path, scratch: Path) -> di
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "TMPDIR": str(scratch),
         "CWL_USERSPACE_CONFIG": str(config),
-        "CWL_USERSPACE_ENGINE": options.engine,
+        **({} if options.engine == NO_ENGINE else {"CWL_USERSPACE_ENGINE": options.engine}),
     }
 
 
