@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -80,8 +81,7 @@ def run(cell: Cell, wish: Wish, folder: Path, progress: Progress) -> Done:
             f"no images in '{wish.images}'",
             f"make them: python3 -m conformance.images --to {wish.images}",
         )
-    # cwltool evaluates JavaScript with it, outside of all containers.
-    require_programs("node", *cell.door.needs)
+    require_programs(*cell.door.needs)
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -105,6 +105,7 @@ def run(cell: Cell, wish: Wish, folder: Path, progress: Progress) -> Done:
         started = time.monotonic()
         witness, ran = _run_left(left, command, wish, folder, environment, key, progress)
         elapsed = time.monotonic() - started
+        seen = _seen(folder / "seen.json", witness, bool(kept))
         containers = {name for name, test in tests.items() if wants_container(str(test["tool"]))}
     all_records = [{**kept, **ran}[name] for name in tests]
     result = summarize(cell.key, all_records, containers, expected.read(), cell.door.baseline)
@@ -116,7 +117,7 @@ def run(cell: Cell, wish: Wish, folder: Path, progress: Progress) -> Done:
         elapsed=round(elapsed),
         loopback=sorted(network.replaced),
         vacuous=sorted(network.vacuous),
-        seen=witness.counts(),
+        seen=seen,
     )
     return Done(result, all_records, witness.complaint(cell.engine, bool(containers & set(ran))))
 
@@ -179,6 +180,15 @@ def _run_left(
             f"see '{folder / 'cwltest.log'}', and go on with --resume",
         )
     return witness, ran
+
+
+def _seen(path: Path, witness: Witness, more: bool) -> dict[str, int]:
+    """What was seen, with what was seen before it where this run has gone on with another."""
+    counts = Counter(witness.counts())
+    if more and path.exists():
+        counts.update(json.loads(path.read_text()))
+    path.write_text(json.dumps(counts))
+    return dict(counts)
 
 
 def _driven(plan: Path, environment: Mapping[str, str]) -> Iterator[Record]:

@@ -49,8 +49,8 @@ class Door(NamedTuple):
     networks: bool = True
     # The variable that names a virtual environment of the runner's own, such as Toil's.
     home: str = ""
-    # Programs of the host that are needed, beside the runner.
-    needs: tuple[str, ...] = ()
+    # Programs of the host that are needed: cwltool evaluates JavaScript outside of all containers.
+    needs: tuple[str, ...] = ("node",)
     # Whether it runs no tool by us: what the runner itself can do here, to compare with.
     baseline: bool = False
 
