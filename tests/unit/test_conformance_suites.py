@@ -1,4 +1,4 @@
-"""Suites as they lie about: in three layouts, here or at home, with ids for their tests or without."""
+"""Suites as they lie about: in three layouts, here or at home, with ids or without."""
 
 from __future__ import annotations
 
