@@ -72,6 +72,17 @@ class Door(NamedTuple):
             )
         return str(found)
 
+    def lacking(self) -> str:
+        """Why it cannot be used here; nothing if it can, as far as one sees without trying."""
+        missing = [one for one in self.needs if not shutil.which(one)]
+        if missing:
+            return f"not found on PATH: {', '.join(missing)}"
+        try:
+            self.program()
+        except Problem as problem:
+            return str(problem)
+        return ""
+
     def command(self, place: Place) -> list[str]:
         """The runner and its words."""
         ours = Programs(scratch=str(place.scratch), output=str(place.output))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from conformance import badges, cell, junit, page, report, results
 from conformance import images as image_builder
-from conformance.doors import DOORS, ENGINES
+from conformance.doors import DOORS, ENGINES, Door
 from conformance.problem import Problem
 from conformance.programs import require_programs
 from conformance.recipes import NEEDED
@@ -22,7 +22,7 @@ from conformance.screen import Line
 from conformance.sources import HOMES, Source, find
 from conformance.user import NAME, go_on_as
 
-_PROGRAMS = ("mmdebstrap", "fakechroot", "fakeroot", "git")
+_PROGRAMS = ("mmdebstrap", "fakechroot", "fakeroot", "git", "node")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -34,7 +34,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="SUITE",
         help="v1.0, v1.1 or v1.2, which are fetched, or v1.2=FOLDER; default: all three",
     )
-    parser.add_argument("--door", nargs="+", action="extend", choices=DOORS, help="default: all")
+    parser.add_argument(
+        "--door",
+        nargs="+",
+        action="extend",
+        choices=DOORS,
+        help="default: all whose runner is here",
+    )
     parser.add_argument(
         "--engine",
         nargs="+",
@@ -51,7 +57,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     wish_arguments(parser)
     options = parser.parse_args(argv)
     options.suite = options.suite or list(HOMES)
-    options.door = options.door or list(DOORS)
     options.engine = options.engine or ["userns", "proot"]
     return options
 
@@ -73,13 +78,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave_root(options: argparse.Namespace, words: Sequence[str]) -> None:
-    doors = [DOORS[name] for name in options.door]
-    needed = {program for door in doors for program in door.needs}
-    engines = {one for one in options.engine if one == "proot"}
-    require_programs(*_PROGRAMS, *sorted(engines | needed))
-    homes = [door.home for door in doors if door.home]
+    engines = [one for one in options.engine if one == "proot"]
+    require_programs(*_PROGRAMS, *engines)
+    homes = [door.home for door in DOORS.values() if door.home]
     again = ["-m", "conformance.matrix", *words, "--output", str(options.output)]
     go_on_as(options.user, again, options.output, homes)
+
+
+def _doors(names: Sequence[str] | None) -> list[Door]:
+    """The doors of these names; else all whose runner is here, and a word on each that is not."""
+    if names:
+        return [DOORS[name] for name in names]
+    for door in DOORS.values():
+        if reason := door.lacking():
+            print(f"left out, door {door.name}: {reason}", file=sys.stderr)
+    return [door for door in DOORS.values() if not door.lacking()]
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -100,11 +113,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _cells(sources: Sequence[Source], options: argparse.Namespace) -> list[cell.Cell]:
+    doors = _doors(options.door)
     return [
-        cell.Cell(source, DOORS[name], engine)
+        cell.Cell(source, door, engine)
         for source in sources
-        for name in options.door
-        for engine in DOORS[name].engines(tuple(options.engine))
+        for door in doors
+        for engine in door.engines(tuple(options.engine))
     ]
 
 
