@@ -114,6 +114,8 @@ def run(cell: Cell, wish: Wish, folder: Path, progress: Progress) -> Done:
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         versions={**found, "suite": commit(cell.source) or cell.source.digest()},
         jobs=wish.jobs,
+        load=round(os.getloadavg()[1], 1),
+        cores=os.cpu_count() or 1,
         elapsed=round(elapsed),
         loopback=sorted(network.replaced),
         vacuous=sorted(network.vacuous),

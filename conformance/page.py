@@ -35,7 +35,8 @@ the start of the CWL runner to its end. Made by ``python -m conformance.page`` f
 
 _KEY = """\
 **not run** is just that. **containers** are the tests that ask for a container, without the rest
-of the suite. A *baseline* is a runner without cwl-userspace, to compare with: it is not judged.
+of the suite. *Busy*: the host had so much other work that the seconds say little. A *baseline* is
+a runner without cwl-userspace, to compare with: it is not judged.
 *Loopback*: without internet, ``networkaccess`` opened a server on the loopback interface of the
 host in place of a public one, and where a door can say that the network is to be off,
 ``networkaccess_disabled`` tried that one, too. The images are stand-ins from Debian's packages.
@@ -101,7 +102,8 @@ def _cell(known: Iterable[Result], suite: str, door: str, engine: str) -> str:
         if only in found:
             one = found[only]
             expected = f", {len(one.expected)} expected to fail" if one.expected else ""
-            return f"{what}{one.passed} of {one.selected}{expected}, {one.seconds_per_test:.1f} s"
+            seconds = f"{one.seconds_per_test:.1f} s{' (busy)' if one.busy else ''}"
+            return f"{what}{one.passed} of {one.selected}{expected}, {seconds}"
     return "not run"
 
 
@@ -138,7 +140,8 @@ def _run(one: Result) -> str:
     sentences = [
         f"{one.suite}, {one.door}, {one.engine}, {what}, on {one.date}: {one.passed} of"
         f" {one.selected} passed, of the container tests {one.containers_passed} of"
-        f" {one.containers_selected}, {one.jobs} at once.",
+        f" {one.containers_selected}, {one.jobs} at once, at a load of {one.load:.0f} on"
+        f" {one.cores} processors.",
         f"Processes seen: {seen or 'none'}.",
         f"Loopback: {', '.join(f'``{name}``' for name in one.loopback)}." if one.loopback else "",
         f"Passes without internet whatever the engine does: {vacuous}." if vacuous else "",

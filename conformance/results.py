@@ -39,6 +39,9 @@ class Result(NamedTuple):
     date: str = ""
     versions: dict[str, str] = {}
     jobs: int = 1
+    # The host's load average of five minutes at the end, and its processors.
+    load: float = 0.0
+    cores: int = 0
     # Seconds from start to end of the last go.
     elapsed: int = 0
     # Tests that opened a server on the loopback interface instead of a public one, and such as
@@ -51,6 +54,11 @@ class Result(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.suite}-{self.door}-{self.engine}-{self.only}"
+
+    @property
+    def busy(self) -> bool:
+        """Whether the host had so much other work that the seconds say little."""
+        return self.load > 2 * max(self.cores, self.jobs)
 
     @property
     def good(self) -> bool:

@@ -25,6 +25,8 @@ WHOLE = Result(
     versions={"cwltool": "3"},
     loopback=["networkaccess"],
     seen={"userns": 9},
+    load=1.0,
+    cores=4,
 )
 PART = WHOLE._replace(engine="proot", only="containers", selected=58, passed=57)
 
@@ -46,6 +48,10 @@ def test_what_was_not_run_is_shown_as_not_run_and_a_part_as_a_part() -> None:
     assert shown["extension", "proot"] == "containers: 57 of 58, 1.2 s"
     assert shown["user-space", "userns"] == "not run"
     assert {door for door, _ in shown} == set(DOORS)
+
+
+def test_seconds_from_a_busy_host_are_marked() -> None:
+    assert rows(WHOLE._replace(load=9.0, cores=4))["extension", "userns"].endswith("1.2 s (busy)")
 
 
 def test_the_whole_suite_goes_before_a_part_of_it() -> None:
