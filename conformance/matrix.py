@@ -99,9 +99,8 @@ def _run(options: argparse.Namespace) -> int:
     sources = [find(text, options.output / "suites") for text in options.suite]
     images = options.images or options.output / "images"
     _ensure_images(sources, images)
-    os.environ.setdefault("CWL_USERSPACE_HOME", str(options.output / "store"))
     cells = _cells(sources, options)
-    asked = wish(options, images)
+    asked = wish(options, images)._replace(store=options.output / "store")
     done: list[cell.Done] = []
     good = True
     for number, one in enumerate(cells, 1):

@@ -32,8 +32,9 @@ def describe(done: Done) -> str:
 
 def _summary(done: Done) -> str:
     result = done.result
+    before = f" ({done.kept} before)" if done.kept else ""
     parts = [
-        f"{result.passed} of {result.selected} passed in {result.elapsed} s",
+        f"{result.passed} of {result.selected} passed in {result.elapsed} s{before}",
         f"{result.seconds_per_test:.2f} s a test",
         *(f"{test} (loopback stand-in)" for test in result.loopback),
         *(f"{test} (passes whatever the engine does)" for test in result.vacuous),

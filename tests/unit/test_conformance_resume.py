@@ -129,3 +129,15 @@ def test_two_runs_of_one_cell_are_refused(tiny: Tiny) -> None:
             run(tiny)
         (tiny.home / "fifo").write_text("")
         assert process.wait(_PATIENCE) == 0
+
+
+def test_a_cell_in_which_another_engine_was_seen_leaves_no_record_that_counts(tiny: Tiny) -> None:
+    # The witness looks at all processes of this user: this one is in a user name space.
+    with subprocess.Popen(["unshare", "-Urpf", "--kill-child", "sleep", "1000"]) as other:
+        proot = tiny.cell._replace(engine="proot")
+        try:
+            done = cell.run(proot, tiny.wish, tiny.output, lambda text: None)
+        finally:
+            other.kill()
+    assert done.complaint.endswith("processes were seen under userns, not proot")
+    assert not (tiny.output / "records.jsonl").exists()
