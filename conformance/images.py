@@ -17,7 +17,7 @@ from conformance.debian import architecture, require_mmdebstrap
 from conformance.layer import Layer, epoch, write_layer
 from conformance.layout import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Blob, Layout
 from conformance.problem import Problem
-from conformance.recipes import RECIPES, Recipe
+from conformance.recipes import RECIPES, STAND_INS, Recipe
 
 # Where Debian's name of an architecture is not the one that OCI took from Go.
 _PLATFORMS = {
@@ -78,16 +78,22 @@ def host_platform() -> dict[str, str]:
 def choose(names: Sequence[str]) -> list[Recipe]:
     """The recipes of these names, written as Docker lets one write them.
 
-    Without names all but those that are only built on demand.
+    Without names all but those that are only built on demand. The name of a stand-in means the
+    recipe that it is another name of.
     """
-    known = {spelling: one for one in RECIPES for spelling in _spellings(one.name)}
-    for name in names:
-        if name not in known:
-            all_names = ", ".join(one.name for one in RECIPES)
-            raise Problem(f"unknown image '{name}'", f"known are: {all_names}")
     if not names:
         return [one for one in RECIPES if not one.on_demand]
-    return [one for one in RECIPES if one in [known[name] for name in names]]
+    wanted = {STAND_INS.get(name, name) for name in map(full_name, names)}
+    return [one for one in RECIPES if one.name in wanted]
+
+
+def full_name(name: str) -> str:
+    """The name of an image that can be made; raises a Problem that lists all, for any other."""
+    known = [one.name for one in RECIPES] + list(STAND_INS)
+    for one in known:
+        if name in _spellings(one):
+            return one
+    raise Problem(f"unknown image '{name}'", f"known are: {', '.join(known)}")
 
 
 def _spellings(name: str) -> list[str]:
@@ -125,24 +131,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
     screen = Screen()
-    layout = Layout(options.to)
     try:
-        wanted = choose(options.names)
-        missing = [one for one in wanted if options.force or not layout.find(one.name)]
-        for recipe in wanted:
-            if recipe not in missing:
-                screen.line(f"{recipe.name}: already there")
-        if missing:
-            require_mmdebstrap()
-            layout.create()
-            _build_all(missing, layout, screen)
+        ensure(options.names, options.to, screen, options.force)
     except Problem as problem:
         screen.clear()
         problem.report("conformance.images")
         return 1
     except OSError as error:
         screen.clear()
-        about = f"'{error.filename or layout.root}': {error.strerror}"
+        about = f"'{error.filename or options.to}': {error.strerror}"
         Problem(about, "is there room, and may you write there?").report("conformance.images")
         return 1
     except KeyboardInterrupt:
@@ -150,6 +147,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         screen.clear()
         return 130
     return 0
+
+
+def ensure(names: Sequence[str], folder: Path, screen: Screen, force: bool = False) -> None:
+    """Sees that the images of these names are in the layout, and builds those that are not.
+
+    Raises a Problem for a name that is not known, or where an image cannot be built.
+    """
+    layout = Layout(folder)
+    wanted = choose(names)
+    missing = [one for one in wanted if force or not layout.find(one.name)]
+    for recipe in wanted:
+        if recipe not in missing:
+            screen.line(f"{recipe.name}: already there")
+    if missing:
+        require_mmdebstrap()
+        layout.create()
+        _build_all(missing, layout, screen)
+    for name in map(full_name, names):
+        if name in STAND_INS and (force or not layout.find(name)):
+            layout.alias(name, STAND_INS[name])
+            screen.line(f"{name}: another name of {STAND_INS[name]}")
 
 
 def _build_all(recipes: Sequence[Recipe], layout: Layout, screen: Screen) -> None:

@@ -128,6 +128,15 @@ class Layout:
             )
             self._replace("index.json", index)
 
+    def alias(self, name: str, original: str) -> None:
+        """Lets the name point at what another one points at."""
+        for entry in self._index()["manifests"]:
+            if entry.get("annotations", {}).get(REF_NAME) == original:
+                manifest = Blob(str(entry["digest"]), int(entry["size"]))
+                self.publish(name, manifest, dict(entry["platform"]))
+                return
+        raise Problem(f"no image '{original}' in '{self.root}'")
+
     def _index(self) -> dict[str, Any]:
         try:
             text = (self.root / "index.json").read_text()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from conformance.problem import Problem
@@ -24,6 +25,32 @@ class _Fine(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+class Network(NamedTuple):
+    """What becomes of the suite's network tests in a cell."""
+
+    # Tests that open a server on the loopback interface in place of their URL.
+    replaced: dict[str, Test]
+    # Tests that pass here whatever the engine does.
+    vacuous: list[str]
+
+
+def stand_ins(
+    tests: Mapping[str, Test], told: bool, folder: Path, stack: contextlib.ExitStack
+) -> Network:
+    """The tests as they are run without internet, with a server that ends with the stack.
+
+    Without internet a tool that may not have the network fails even if nothing was cut off. So it
+    gets our server to try, too, unless the engine is not told that it may not (`told`).
+    """
+    names = ["networkaccess", *(["networkaccess_disabled"] if told else [])]
+    names = [name for name in names if name in tests]
+    vacuous = [name for name in ("networkaccess_disabled",) if name in tests and name not in names]
+    if not names:
+        return Network({}, vacuous)
+    url = stack.enter_context(serving())
+    return Network({name: redirected(tests[name], url, folder) for name in names}, vacuous)
 
 
 @contextlib.contextmanager

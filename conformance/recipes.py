@@ -105,3 +105,23 @@ RECIPES = (
         on_demand=True,
     ),
 )
+
+# Names of the older suites, for images that can be had no more or that Debian has no part of:
+# each is another name of one of the above.
+STAND_INS = {
+    "docker.io/library/debian:stretch-slim": "docker.io/library/debian:stable-slim",
+    "docker.io/library/python:2-slim": "docker.io/library/python:3-slim",
+    "docker.io/library/python:2.7.15-alpine3.7": "docker.io/library/python:3-slim",
+    "docker.io/library/python:3": "docker.io/library/python:3-slim",
+    "docker.io/library/bash:4.4.12": "docker.io/library/bash:4.4",
+}
+
+# What each suite names, as the suite writes it.
+NEEDED = {
+    "v1.0": ("debian:stretch-slim", "python:2-slim", "alpine", "bash:4.4.12"),
+    "v1.1": (
+        *("debian:stretch-slim", "python:2-slim", "python:2.7.15-alpine3.7", "python:3"),
+        *("alpine", "bash:4.4.12"),
+    ),
+    "v1.2": ("debian:stable-slim", "python:3-slim", "alpine", "bash:4.4"),
+}

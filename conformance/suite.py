@@ -1,11 +1,9 @@
-"""Reads a CWL conformance suite and writes the part of it that shall run."""
+"""Reads a CWL conformance suite and chooses the part of it that shall run."""
 
 from __future__ import annotations
 
 import difflib
-import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +15,23 @@ from conformance.selection import wants_container
 
 Test = dict[str, Any]
 
-_INDEX = "conformance_tests.yaml"
 
-
-def load(folder: Path, copy: Path) -> dict[str, Test]:
-    """All tests by name, with absolute URIs into a copy of the suite.
+def load(index: Path, copy: Path) -> dict[str, Test]:
+    """All tests by name, with absolute URIs into a copy of the folder that their list is in.
 
     cwltool gives a tool's directories the modes of its inputs, and fails where those of a suite
-    that is shared read-only forbid its user to write.
+    that is shared read-only forbid its user to write. Raises a Problem for what is no suite.
     """
-    if not (folder / _INDEX).is_file():
-        raise Problem(
-            f"no {_INDEX} in '{folder}'",
-            "give --suite a checkout of the CWL conformance tests, such as cwl-v1.2",
-        )
-    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(".git"))
+    shutil.copytree(
+        index.parent, copy, ignore=shutil.ignore_patterns(".git"), ignore_dangling_symlinks=True
+    )
     for path in (copy, *copy.rglob("*")):
         path.chmod(path.stat().st_mode | 0o200)
     try:
-        tests, _ = load_and_validate_tests(str(copy / _INDEX))
+        tests, _ = load_and_validate_tests(str(copy / index.name))
     except ValidationException as error:
-        raise Problem(f"'{folder / _INDEX}' is not a conformance suite: {error}") from error
-    named = {shortname(str(test["id"])): test for test in tests}
+        raise Problem(f"'{index}' is not a conformance suite: {error}") from error
+    named = {_name(number, test): test for number, test in enumerate(tests, 1)}
     return {name: _plain(name, test) for name, test in named.items()}
 
 
@@ -56,15 +49,9 @@ def choose(tests: dict[str, Test], only: str) -> dict[str, Test]:
     return {name: tests[name] for name in names}
 
 
-def write(tests: Sequence[Test], target: Path) -> None:
-    """A suite of just these tests.
-
-    cwltest can select by itself, but then reports results under the names of other tests, and
-    cannot select the first one by name (2.7).
-    """
-    # JSON is YAML, but YAML has no surrogate pairs: other scripts must stand as they are.
-    text = json.dumps(list(tests), indent=1, ensure_ascii=False)
-    target.write_text(text, encoding="utf-8")
+def _name(number: int, test: Test) -> str:
+    """A test's id; old suites have tests with a label, or with nothing but their place."""
+    return shortname(str(test.get("id") or test.get("label") or f"test-{number}"))
 
 
 def _plain(name: str, test: Test) -> Test:

@@ -39,14 +39,21 @@ class Witness:
         elif tracer != "0" and Path(f"/proc/{tracer}/comm").read_text().startswith("proot"):
             self.seen["proot"].add(pid)
 
-    def complaint(self, engine: str) -> str:
-        """What contradicts that this engine ran everything; nothing if all is well."""
+    def complaint(self, engine: str, containers: bool = True) -> str:
+        """What contradicts that this engine ran everything; nothing if all is well.
+
+        Without containers among what ran there was nothing to be seen.
+        """
         for name, seen in self.seen.items():
-            if engine == name and not seen:
+            if engine == name and containers and not seen:
                 return f"no process was seen under the engine {name}"
             if engine in self.seen and engine != name and seen:
                 return f"{len(seen)} processes were seen under {name}, not {engine}"
         return ""
+
+    def counts(self) -> dict[str, int]:
+        """How many processes were seen under each engine, of those that were seen at all."""
+        return {name: len(seen) for name, seen in self.seen.items() if seen}
 
     def __str__(self) -> str:
         counts = [f"{len(seen)} under {name}" for name, seen in self.seen.items() if seen]

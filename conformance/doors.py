@@ -1,0 +1,123 @@
+"""The doors: by which CWL runner, and by which of its words, a document gets to cwl-userspace."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from conformance.problem import Problem
+
+# The engine of a baseline, which does not run anything by us.
+NO_ENGINE = "none"
+ENGINES = ("auto", "userns", "proot")
+
+
+class Place(NamedTuple):
+    """Where one cell runs, for what a door makes before its first test."""
+
+    engine: str
+    # Folders: this one stays with the results, that one is removed when the cell has ended.
+    output: Path
+    scratch: Path
+    # The variables that all doors have.
+    environment: Mapping[str, str]
+    # What has to end with the cell (a daemon that a door starts) is put in here.
+    ending: contextlib.ExitStack
+
+
+def _nothing_more(place: Place) -> Mapping[str, str]:
+    return {}
+
+
+class Door(NamedTuple):
+    """A CWL runner and how it is led to us."""
+
+    name: str
+    # A program beside this Python, beside that of the environment below, or on PATH.
+    runner: str
+    # What it is told before the document; `{NAME}` becomes the path of our program of that name,
+    # `{scratch}` and `{output}` the folders of the cell.
+    words: tuple[str, ...] = ()
+    # Variables beyond those that all doors have: a PATH with a shim first, say.
+    environment: Callable[[Place], Mapping[str, str]] = _nothing_more
+    # Whether this runner tells us, through this door, that a tool may not have the network.
+    networks: bool = True
+    # The variable that names a virtual environment of the runner's own, such as Toil's.
+    home: str = ""
+    # Programs of the host that are needed: cwltool evaluates JavaScript outside of all containers.
+    needs: tuple[str, ...] = ("node",)
+    # Whether it runs no tool by us: what the runner itself can do here, to compare with.
+    baseline: bool = False
+
+    def engines(self, wanted: tuple[str, ...] = ENGINES) -> tuple[str, ...]:
+        """With which of these engines there is a cell of this door."""
+        return (NO_ENGINE,) if self.baseline else wanted
+
+    def program(self) -> str:
+        """Where its runner is; raises a Problem that says where it was looked for."""
+        if not self.home:
+            return program(self.runner)
+        home = os.environ.get(self.home)
+        found = Path(home or "", "bin", self.runner)
+        if not home or not os.access(found, os.X_OK):
+            raise Problem(
+                f"there is no '{self.runner}' in the environment '{home or ''}' for the door"
+                f" '{self.name}'",
+                f"set {self.home} to a virtual environment with '{self.runner}' and cwl-userspace",
+            )
+        return str(found)
+
+    def lacking(self) -> str:
+        """Why it cannot be used here; nothing if it can, as far as one sees without trying."""
+        missing = [one for one in self.needs if not shutil.which(one)]
+        if missing:
+            return f"not found on PATH: {', '.join(missing)}"
+        try:
+            self.program()
+        except Problem as problem:
+            return str(problem)
+        return ""
+
+    def command(self, place: Place) -> list[str]:
+        """The runner and its words."""
+        ours = Programs(scratch=str(place.scratch), output=str(place.output))
+        return [self.program(), *(word.format_map(ours) for word in self.words)]
+
+
+class Programs(dict[str, str]):
+    """The names that a door's words may have between braces."""
+
+    def __missing__(self, name: str) -> str:
+        return program(name)
+
+
+def program(name: str) -> str:
+    """A command of the environment that this Python belongs to, else one on PATH."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
+    if not found:
+        raise Problem(
+            f"'{name}' is neither beside '{sys.executable}' nor on PATH",
+            "install cwl-userspace with cwltool and cwltest in one virtual environment",
+        )
+    return found
+
+
+_ALL = (
+    Door("extension", "cwltool-userspace"),
+    Door(
+        "user-space",
+        "cwltool",
+        words=("--user-space-docker-cmd={cwl-userspace}",),
+        networks=False,
+    ),
+    Door("no-container", "cwltool", words=("--no-container",), networks=False, baseline=True),
+)
+
+# In the order of the matrix.
+DOORS = {door.name: door for door in _ALL}
