@@ -63,12 +63,20 @@ def wait_for(port: int) -> None:
 
 
 def push(layout: Path, name: str, home: Path) -> None:
+    # It ends where its usual file is in a directory that root has made for itself.
+    credentials = home / "auth.json"
+    credentials.write_text("{}")
     subprocess.run(
         ["skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", f"oci:{layout}:tool"]
         + [f"docker://{name}"],
         check=True,
         capture_output=True,
-        env={**os.environ, "HOME": str(home), "TMPDIR": str(home)},
+        env={
+            **os.environ,
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "REGISTRY_AUTH_FILE": str(credentials),
+        },
     )
 
 
