@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,6 +33,16 @@ class Place(NamedTuple):
 
 def _nothing_more(place: Place) -> Mapping[str, str]:
     return {}
+
+
+def docker_first(place: Place) -> Mapping[str, str]:
+    """A PATH on which the first `docker` and the first `podman` are ours."""
+    shims = place.output / "shims"
+    words = [program("cwl-userspace"), "shim", "docker", "podman", "--dir", str(shims)]
+    made = subprocess.run(words, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise Problem(f"no executables in '{shims}': {made.stderr.strip()}")
+    return {"PATH": f"{shims}{os.pathsep}{place.environment['PATH']}"}
 
 
 class Door(NamedTuple):
@@ -116,6 +127,7 @@ _ALL = (
         words=("--user-space-docker-cmd={cwl-userspace}",),
         networks=False,
     ),
+    Door("docker", "cwltool", environment=docker_first),
     Door("no-container", "cwltool", words=("--no-container",), networks=False, baseline=True),
 )
 
