@@ -14,11 +14,19 @@ from conformance.results import Result
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write(cells: Iterable[tuple[Result, Sequence[Record]]], path: Path) -> None:
-    """One file of all these cells; an expected failure is a skipped test with its reason."""
+def write(result: Result, records: Sequence[Record], path: Path) -> None:
+    """The file of one cell; an expected failure is a skipped test with its reason."""
+    _write([_suite(result, records)], path)
+
+
+def combine(paths: Iterable[Path], target: Path) -> None:
+    """One file of several, in their order."""
+    _write([suite for path in paths for suite in ElementTree.parse(path).getroot()], target)
+
+
+def _write(suites: Iterable[ElementTree.Element], path: Path) -> None:
     root = ElementTree.Element("testsuites")
-    for result, records in cells:
-        root.append(_suite(result, records))
+    root.extend(suites)
     for count in ("tests", "failures", "skipped"):
         root.set(count, str(sum(int(one.get(count, "0")) for one in root)))
     ElementTree.indent(root, " ")

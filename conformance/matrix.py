@@ -101,13 +101,11 @@ def _run(options: argparse.Namespace) -> int:
     _ensure_images(sources, images)
     cells = _cells(sources, options)
     asked = wish(options, images)._replace(store=options.output / "store")
-    done: list[cell.Done] = []
     good = True
     for number, one in enumerate(cells, 1):
         went = _one(one, asked, options, f"{number}/{len(cells)} {' '.join(one.key)}")
         good = good and went is not None and went.result.good and not went.complaint
-        done += [went] if went else []
-    _publish(done, options)
+    _publish(options.output)
     return 0 if good else 1
 
 
@@ -144,19 +142,19 @@ def _one(
         return None
     line.clear()
     print(report.describe(done), flush=True)
-    junit.write([(done.result, done.records)], folder / "junit.xml")
+    junit.write(done.result, done.records, folder / "junit.xml")
     if done.complaint:
         return done
     results.write(done.result, options.output / "results" / f"{done.result.name}.json")
     return done
 
 
-def _publish(done: Sequence[cell.Done], options: argparse.Namespace) -> None:
-    """One JUnit file of all cells, and the page and the badges of all results that there are."""
-    junit.write([(one.result, one.records) for one in done], options.output / "junit.xml")
-    known = results.stored(options.output / "results")
-    page.write(known, options.output / "conformance.rst")
-    badges.write(known, options.output / "badges")
+def _publish(folder: Path) -> None:
+    """One JUnit file, the page and the badges, of all results that are in the folder."""
+    junit.combine(sorted(folder.glob("*/junit.xml")), folder / "junit.xml")
+    known = results.stored(folder / "results")
+    page.write(known, folder / "conformance.rst")
+    badges.write(known, folder / "badges")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line.clear()
         return 130
     line.clear()
-    junit.write([(done.result, done.records)], options.junit or options.output / "junit.xml")
+    junit.write(done.result, done.records, options.junit or options.output / "junit.xml")
     print(report.describe(done))
     return 0 if done.result.good and not done.complaint else 1
 
