@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from cwltool.context import RuntimeContext
 from cwltool.loghandler import _logger
 
 from cwl_userspace.errors import UserspaceError
@@ -15,29 +14,25 @@ from cwl_userspace.store.store import Store
 
 if TYPE_CHECKING:
     from cwltool.cwlprov.provenance_profile import ProvenanceProfile
-    from cwltool.utils import OutputCallbackType
+    from cwltool.docker import DockerCommandLineJob
 
 IMAGE, DIGEST, ID = "cwlprov:image", "cwlprov:imageDigest", "cwlprov:imageId"
 
 
-def telling(callback: OutputCallbackType, runtimeContext: RuntimeContext) -> OutputCallbackType:
-    """A callback that first adds the digests of images to what cwltool has recorded of them.
+def record(job: DockerCommandLineJob) -> None:
+    """Have the digest of a job's image added, at its end, to what cwltool has recorded of that.
 
-    cwltool records the name by which an image was asked for, which may be another image tomorrow.
+    cwltool records the name by which the image was asked for: another image tomorrow, perhaps.
     """
-    if runtimeContext.research_obj is None:
-        return callback
+    callback = job.output_callback
 
     def told(outputs: Any, status: str) -> None:
-        for profile in _profiles(runtimeContext):
-            _tell(profile)
-        callback(outputs, status)
+        if job.prov_obj is not None:
+            _tell(job.prov_obj)
+        if callback is not None:
+            callback(outputs, status)
 
-    return told
-
-
-def _profiles(runtimeContext: RuntimeContext) -> list[ProvenanceProfile]:
-    return [runtimeContext.prov_obj] if runtimeContext.prov_obj is not None else []
+    job.output_callback = told
 
 
 def _tell(profile: ProvenanceProfile) -> None:

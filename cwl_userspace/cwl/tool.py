@@ -48,11 +48,12 @@ class UserspaceCommandLineTool(CommandLineTool):
             yield from super().job(job_order, output_callbacks, runtimeContext)
             return
         fetch = self._image(runtimeContext)
-        told = provenance.telling(output_callbacks, runtimeContext)
-        for job in super().job(job_order, told, runtimeContext):
+        for job in super().job(job_order, output_callbacks, runtimeContext):
             if isinstance(job, DockerCommandLineJob) and not isinstance(job, PodmanCommandLineJob):
                 self.take_over(job, runtimeContext)
                 self._fetch_first(job, fetch, runtimeContext)
+                if runtimeContext.research_obj is not None:
+                    provenance.record(job)
             yield job
 
     def take_over(self, job: DockerCommandLineJob, runtimeContext: RuntimeContext) -> None:
