@@ -30,7 +30,7 @@ def is_web(place: str) -> bool:
 def place_of(text: str, document: str) -> str:
     """The absolute path of a regular file, or an http(s) URL, for what a document says.
 
-    *document* is the URL or path of the file in which it stands. Raise UsageError for what can be
+    *document* is the URL, or the quoted path, of the file in which it stands. Raise UsageError for what can be
     neither, ImageError if there is no such file.
     """
     if text.startswith(_WEB):
@@ -55,8 +55,9 @@ def place_of(text: str, document: str) -> str:
 
 
 def _path(document: str) -> str:
-    path = unquote(urlsplit(document).path) if document.startswith("file:") else document
-    return os.path.abspath(path)
+    """schema-salad cuts a file URL to a relative path and leaves it quoted."""
+    path = urlsplit(document).path if document.startswith("file:") else document
+    return os.path.abspath(unquote(path))
 
 
 def _regular(path: str) -> str:
