@@ -30,8 +30,8 @@ def is_web(place: str) -> bool:
 def place_of(text: str, document: str) -> str:
     """The absolute path of a regular file, or an http(s) URL, for what a document says.
 
-    *document* is the URL, or the quoted path, of the file in which it stands. Raise UsageError for what can be
-    neither, ImageError if there is no such file.
+    *document* is the URL, or the quoted path, of the file in which it stands. Raise UsageError for
+    what can be neither, ImageError if there is no such file.
     """
     if text.startswith(_WEB):
         return text
