@@ -60,12 +60,17 @@ class Program:
 
 
 def start(
-    program: Program, report: int, prepare: Callable[[], None], inherited: Sequence[int] = ()
+    program: Program,
+    report: int,
+    prepare: Callable[[], None],
+    inherited: Sequence[int] = (),
+    kept: Sequence[int] = (),
 ) -> int:
     """Fork and execute; return the process id.
 
     ``prepare`` is called in the child. A failure is written to ``report`` as exit code, space,
-    message. ``inherited`` are descriptors that the program gets as 3 and so on.
+    message. ``inherited`` are descriptors that the program gets as 3 and so on, ``kept``
+    those that it gets under their numbers, above all others.
     """
     pid = os.fork()
     if pid:
@@ -77,7 +82,7 @@ def start(
         _enter(program.working_dir)
         prepare()
         signals.restore()
-        report = _hand_down(inherited, report)
+        report = _hand_down(inherited, kept, report)
         _execute(program)
     except OSError as error:
         code, reason = _reason(error, program)
@@ -283,14 +288,18 @@ def _send(pid: int, number: int) -> None:
         pass
 
 
-def _hand_down(inherited: Sequence[int], report: int) -> int:
-    """Number the inherited descriptors from 3 on and close all others but ``report``; return it."""
+def _hand_down(inherited: Sequence[int], kept: Sequence[int], report: int) -> int:
+    """Number the inherited descriptors from 3 on and close all others but those that are kept and
+    ``report``; return that."""
     above = 3 + len(inherited)
     report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, above)
     for number, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, above) for fd in inherited], 3):
         os.dup2(fd, number)
-    os.closerange(above, report)
-    os.closerange(report + 1, 1 << 16)
+    first = above
+    for fd in sorted((*kept, report)):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, 1 << 16)
     return report
 
 

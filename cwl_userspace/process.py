@@ -25,7 +25,7 @@ from cwl_userspace.supervise import GRACE, Vigil
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cwl_userspace.engines.base import Launch
     from cwl_userspace.guard import Guard
@@ -59,18 +59,20 @@ def run(
     say: Callable[[str], None] | None = None,
     usage: Usage | None = None,
     grace: float = GRACE,
+    kept: Sequence[int] = (),
 ) -> int:
     """Run a launch to its end and return the program's exit code, 128 + n for a signal.
 
     Nothing of the container is alive afterwards. With ``die_with_parent`` the end of the calling
     process ends the container. ``started`` is called once the keeper runs, ``say`` with what is
     to be known of how the limits are kept; ``usage`` is filled in; ``grace`` is how many seconds a
-    program has to end once it was asked to. Raise CommandNotFound,
+    program has to end once it was asked to. It inherits the descriptors ``kept`` under their
+    numbers, which are high ones. Raise CommandNotFound,
     CommandNotExecutable or EngineError if the program could not be started, UsageError for a
     processor that is not there, and LimitReached if a limit has ended the container.
     """
     caller = os.getppid()
-    supervisor = _Supervisor(launch, usage or Usage(), grace)
+    supervisor = _Supervisor(launch, usage or Usage(), grace, kept)
     try:
         supervisor.start(say)
         if started is not None:
@@ -84,10 +86,11 @@ def run(
 class _Supervisor:
     """One container's pipes and processes."""
 
-    def __init__(self, launch: Launch, usage: Usage, grace: float) -> None:
+    def __init__(self, launch: Launch, usage: Usage, grace: float, kept: Sequence[int]) -> None:
         self._launch = launch
         self._usage = usage
         self._grace = grace
+        self._kept = kept
         self._limiter: Limiter | None = None
         self._report_in, self._report_out = os.pipe()
         self._lifeline_in, self._lifeline_out = os.pipe()
@@ -187,14 +190,14 @@ class _Supervisor:
             if guard is not None:
                 guard.install()
 
-        child = keeper.start(program, self._report_out, become_container, inherited)
+        child = keeper.start(program, self._report_out, become_container, inherited, self._kept)
         if guard is not None:
             guard.adopt(child)
         # Standard streams are the program's: whoever reads them must see their end with it.
         null = os.open("/", os.O_PATH | os.O_CLOEXEC)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        for fd in inherited:
+        for fd in (*inherited, *self._kept):
             os.close(fd)
         shim = bool(launch.script.get("watched"))
         code = keeper.keep(

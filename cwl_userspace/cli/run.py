@@ -45,6 +45,11 @@ def execute(context: Context, words: Words) -> int:
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = request_of(words, context.environ)
     stop_timeout(words)  # a bad value is found before anything is fetched
+    kept: Sequence[int] = ()
+    if context.environ.get("CWL_USERSPACE_MPI"):
+        from cwl_userspace.cli.mpi import with_launcher
+
+        kept = with_launcher(request, context.environ)
     _check_cidfile(words)
     _check_terminal(words)
     container = _container(context, words)
@@ -54,10 +59,10 @@ def execute(context: Context, words: Words) -> int:
         request = with_container(request, container)
         rootfs = container.rootfs(context.store)
         spec = _spec(request, container.config, rootfs, context, own_tree=True)
-        return _run(context, words, spec, container.image, container)
+        return _run(context, words, spec, container.image, container, kept)
     record = find_or_fetch(context, words.arguments[0], words.value("platform"))
     spec = _spec(request, record.config, context.store.tree(record.chain), context)
-    return _run(context, words, spec, str(record.id))
+    return _run(context, words, spec, str(record.id), kept=kept)
 
 
 def _container(context: Context, words: Words) -> Container | None:
@@ -97,6 +102,7 @@ def _run(
     spec: ContainerSpec,
     image: str,
     container: Container | None = None,
+    kept: Sequence[int] = (),
 ) -> int:
     from cwl_userspace import process, runs
     from cwl_userspace.engines import probe
@@ -133,6 +139,7 @@ def _run(
             say=context.log.say,
             usage=usage,
             grace=stop_timeout(words),
+            kept=kept,
         )
     except EngineError:
         # What a probe found may have changed since: the next run looks again.
