@@ -82,10 +82,14 @@ def using(state: str, container: str) -> list[dict[str, Any]]:
 
 
 def start_time(pid: int) -> str:
-    """When a process started, in ticks since boot: a process id may be used again."""
+    """When a process started, in ticks since boot: a process id may be used again.
+
+    Empty if it has ended, be it that its parent has not asked for its exit code yet.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19].decode()
+            fields = file.read().rpartition(b")")[2].split()
+        return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
     except (OSError, IndexError):
         return ""
 
