@@ -170,7 +170,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if result.only in ("all", "containers"):
             keep(result, STORED / f"{result.name}.json")
     made = _made(stored())
-    stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
+    stale = [
+        path
+        for path, text in made.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     for path in stale:
         print(path.relative_to(_TOP))
         if not options.check:
