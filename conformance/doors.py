@@ -128,6 +128,21 @@ _ALL = (
         networks=False,
     ),
     Door("docker", "cwltool", environment=docker_first),
+    # The environment goes along: srun and sbatch give a job all of it, unless told otherwise.
+    Door(
+        "slurm-srun",
+        "srun",
+        words=("--ntasks=1", "--cpus-per-task=1", "--quiet", "{cwltool-userspace}"),
+        needs=("srun",),
+    ),
+    Door(
+        "slurm-toil",
+        str(Path(__file__).parent / "slurm" / "toil"),
+        words=("toil-cwl-runner", "--user-space-docker-cmd={cwl-userspace}"),
+        networks=False,
+        home="CWL_USERSPACE_TOIL",
+        needs=("sbatch",),
+    ),
     Door("no-container", "cwltool", words=("--no-container",), networks=False, baseline=True),
 )
 

@@ -35,7 +35,7 @@ PACKAGES = {
     "hostname": "hostname",
 }
 # Each node has these of its own, and could not see a cluster's files below them.
-NODE_LOCAL = (Path("/tmp"), Path("/dev/shm"))
+NODE_LOCAL = (Path("/tmp"), Path("/dev/shm"), Path("/run/lock"))
 PATIENCE = 60.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
