@@ -62,6 +62,8 @@ class Door(NamedTuple):
     home: str = ""
     # Programs of the host that are needed: cwltool evaluates JavaScript outside of all containers.
     needs: tuple[str, ...] = ("node",)
+    # Variables without which it is left out: what names the cluster, say.
+    named_by: tuple[str, ...] = ()
     # Whether it runs no tool by us: what the runner itself can do here, to compare with.
     baseline: bool = False
 
@@ -88,6 +90,9 @@ class Door(NamedTuple):
         missing = [one for one in self.needs if not shutil.which(one)]
         if missing:
             return f"not found on PATH: {', '.join(missing)}"
+        unset = [one for one in self.named_by if not os.environ.get(one)]
+        if unset:
+            return f"not set: {', '.join(unset)}"
         try:
             self.program()
         except Problem as problem:
@@ -133,7 +138,8 @@ _ALL = (
         "slurm-srun",
         "srun",
         words=("--ntasks=1", "--cpus-per-task=1", "--quiet", "{cwltool-userspace}"),
-        needs=("srun",),
+        needs=("node", "srun"),
+        named_by=("SLURM_CONF",),
     ),
     Door(
         "slurm-toil",
@@ -141,7 +147,8 @@ _ALL = (
         words=("toil-cwl-runner", "--user-space-docker-cmd={cwl-userspace}"),
         networks=False,
         home="CWL_USERSPACE_TOIL",
-        needs=("sbatch",),
+        needs=("node", "sbatch"),
+        named_by=("SLURM_CONF",),
     ),
     Door("no-container", "cwltool", words=("--no-container",), networks=False, baseline=True),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import NamedTuple
 # SIGTERM, and so long after it SIGKILL: shorter than the grace that we give a tool ourselves, so
 # that what Slurm does to one that will not end is seen, too.
 KILL_WAIT = 5
+# MiB of each node, said to be there (config_overrides) so that no test waits for more than it has.
+MEMORY = 64000
 
 
 class Places(NamedTuple):
@@ -61,7 +62,6 @@ def names(count: int) -> list[str]:
 def slurm_conf(places: Places, nodes: Sequence[str], cpus: int) -> str:
     """The configuration; the ports are free ones, beside those of a Slurm that may be here."""
     control, *ports = _free_ports(len(nodes) + 1)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     lines = [
         "ClusterName=conformance",
         f"SlurmctldHost={socket.gethostname()}(127.0.0.1)",
@@ -85,10 +85,10 @@ def slurm_conf(places: Places, nodes: Sequence[str], cpus: int) -> str:
         "SlurmdParameters=config_overrides",
         "SelectType=select/cons_tres",
         # The least loaded node first: jobs shall go to different nodes.
-        "SelectTypeParameters=CR_Core,CR_LLN",
+        "SelectTypeParameters=CR_Core_Memory,CR_LLN",
+        f"DefMemPerCPU={MEMORY // cpus}",
         "ReturnToService=2",
         f"KillWait={KILL_WAIT}",
-        "SchedulerParameters=sched_min_interval=100000",
         f"StateSaveLocation={places.control}/state",
         f"SlurmctldPidFile={places.control}/pid",
         f"SlurmctldLogFile={places.log('slurmctld')}",
@@ -97,7 +97,7 @@ def slurm_conf(places: Places, nodes: Sequence[str], cpus: int) -> str:
         f"SlurmdLogFile={places.top}/log/%n.log",
         *(
             f"NodeName={node} NodeHostname={node} NodeAddr=127.0.0.1 Port={port}"
-            f" CPUs={cpus} RealMemory={memory}"
+            f" CPUs={cpus} RealMemory={MEMORY}"
             for node, port in zip(nodes, ports, strict=True)
         ),
         f"PartitionName=all Nodes={','.join(nodes)} Default=YES MaxTime=INFINITE State=UP",
