@@ -150,6 +150,20 @@ _ALL = (
         needs=("node", "sbatch"),
         named_by=("SLURM_CONF",),
     ),
+    # Without Toil's file store, which cannot change a file in its place.
+    Door(
+        "slurm-toil-shared",
+        str(Path(__file__).parent / "slurm" / "toil"),
+        words=(
+            "toil-cwl-runner",
+            "--user-space-docker-cmd={cwl-userspace}",
+            "--bypass-file-store",
+        ),
+        networks=False,
+        home="CWL_USERSPACE_TOIL",
+        needs=("node", "sbatch"),
+        named_by=("SLURM_CONF",),
+    ),
     Door("no-container", "cwltool", words=("--no-container",), networks=False, baseline=True),
 )
 

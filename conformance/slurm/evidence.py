@@ -29,14 +29,13 @@ _JOB = re.compile(r"JobId=(\S+) .* Name=(.*) JobState=(\S+) .* NodeList=(\S+) ")
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="conformance.slurm.evidence", description=__doc__)
     parser.add_argument("what", choices=("jobs", "store", "cancel"))
-    parser.add_argument("--completed", type=Path, required=True, help="Slurm's record of its jobs")
-    parser.add_argument("--from", type=int, default=0, dest="first", help="first byte of it")
+    parser.add_argument("--completed", type=Path, help="Slurm's record of its jobs")
     parser.add_argument("--log", type=Path, help="ours, of all runs")
     parser.add_argument("--image", default="docker.io/library/debian:stable-slim")
     options = parser.parse_args(argv)
     try:
         if options.what == "jobs":
-            print(_jobs(options.completed, options.first))
+            print(_jobs(options.completed))
         elif options.what == "store":
             for line in (_fetched(options.log), *_local(options.image), _apart()):
                 print(line)
@@ -53,9 +52,9 @@ def _nodes() -> list[str]:
     return sorted(_said("sinfo", "--noheader", "--Node", "--format=%N").split())
 
 
-def _jobs(completed: Path, first: int) -> str:
+def _jobs(completed: Path) -> str:
     """Which node ran how many jobs, as Slurm has it; all nodes must have run some."""
-    found = _JOB.findall(completed.read_text()[first:])
+    found = _JOB.findall(completed.read_text())
     by_node = Counter(node for _, _, _, node in found)
     states = Counter(state for _, _, state, _ in found)
     if missing := set(_nodes()) - set(by_node):
