@@ -62,6 +62,8 @@ class Door(NamedTuple):
     home: str = ""
     # Programs of the host that are needed: cwltool evaluates JavaScript outside of all containers.
     needs: tuple[str, ...] = ("node",)
+    # Variables without which it is left out: what names the cluster, say.
+    named_by: tuple[str, ...] = ()
     # Whether it runs no tool by us: what the runner itself can do here, to compare with.
     baseline: bool = False
 
@@ -88,6 +90,9 @@ class Door(NamedTuple):
         missing = [one for one in self.needs if not shutil.which(one)]
         if missing:
             return f"not found on PATH: {', '.join(missing)}"
+        unset = [one for one in self.named_by if not os.environ.get(one)]
+        if unset:
+            return f"not set: {', '.join(unset)}"
         try:
             self.program()
         except Problem as problem:
@@ -128,6 +133,37 @@ _ALL = (
         networks=False,
     ),
     Door("docker", "cwltool", environment=docker_first),
+    # The environment goes along: srun and sbatch give a job all of it, unless told otherwise.
+    Door(
+        "slurm-srun",
+        "srun",
+        words=("--ntasks=1", "--cpus-per-task=1", "--quiet", "{cwltool-userspace}"),
+        needs=("node", "srun"),
+        named_by=("SLURM_CONF",),
+    ),
+    Door(
+        "slurm-toil",
+        str(Path(__file__).parent / "slurm" / "toil"),
+        words=("toil-cwl-runner", "--user-space-docker-cmd={cwl-userspace}"),
+        networks=False,
+        home="CWL_USERSPACE_TOIL",
+        needs=("node", "sbatch"),
+        named_by=("SLURM_CONF",),
+    ),
+    # Without Toil's file store, which cannot change a file in its place.
+    Door(
+        "slurm-toil-shared",
+        str(Path(__file__).parent / "slurm" / "toil"),
+        words=(
+            "toil-cwl-runner",
+            "--user-space-docker-cmd={cwl-userspace}",
+            "--bypass-file-store",
+        ),
+        networks=False,
+        home="CWL_USERSPACE_TOIL",
+        needs=("node", "sbatch"),
+        named_by=("SLURM_CONF",),
+    ),
     Door("no-container", "cwltool", words=("--no-container",), networks=False, baseline=True),
 )
 

@@ -40,12 +40,14 @@ class Settings:
     or a directory; ``root_size`` how many bytes it may be (0: no limit of ours); ``root_ids``
     whether root in a container has ids of its own (mapped), one (emulated), or what leaves
     nothing behind (auto). ``proot_places`` are pairs of an address and a SHA-256 or an empty text.
+    ``local_store`` is where runs have copies of trees on a disk of this host; empty for nowhere.
     """
 
     __slots__ = (
         "cache",
         "config",
         "engine",
+        "local_store",
         "on_unmet",
         "proot",
         "proot_places",
@@ -71,6 +73,7 @@ class Settings:
         root_size: int = 0,
         root_ids: str = "auto",
         proot_places: Sequence[Sequence[str]] = (),
+        local_store: str = "",
     ) -> None:
         self.engine = engine
         self.store = store
@@ -84,6 +87,7 @@ class Settings:
         self.root_size = root_size
         self.root_ids = root_ids
         self.proot_places = tuple((url, sha256) for url, sha256 in proot_places)
+        self.local_store = local_store
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -111,6 +115,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         root_size=_root_size(environ, said),
         root_ids=_one_of(environ, said, "root_ids", ROOT_IDS) or "auto",
         proot_places=said.get("proot_places", ()),
+        local_store=_local_store(environ, said),
     )
 
 
@@ -176,6 +181,20 @@ def _root_size(environ: Mapping[str, str], said: dict[str, Any]) -> int:
         return size_in_bytes(value)
     except (ValueError, OverflowError):
         raise SettingsError(f"root_size is {value!r}", "expected a size such as 2g") from None
+
+
+def _local_store(environ: Mapping[str, str], said: dict[str, Any]) -> str:
+    """A directory, which may begin with a variable; nowhere where that is not set on this host."""
+    value = environ.get("CWL_USERSPACE_LOCAL_STORE") or said.get("local_store", "")
+    place = _expand(value, environ)
+    if value.startswith("$"):
+        first, slash, rest = value[1:].partition("/")
+        start = environ.get(first.removeprefix("{").removesuffix("}"), "")
+        place = start + slash + rest if start else ""
+    if place and not os.path.isabs(place):
+        expected = "expected the absolute path of a directory, or ~/DIR, $TMPDIR or $NAME/DIR"
+        raise SettingsError(f"local_store is {value!r}", expected)
+    return place
 
 
 def _file_settings(path: str, explicit: bool, cached: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from cwl_userspace.errors import SettingsError
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-_TEXTS = ("engine", "store", "on_unmet", "proot", "root_upper", "root_size", "root_ids")
+_TEXTS = ("engine", "store", "local_store", "on_unmet", "proot", "root_upper", "root_size",
+          "root_ids")  # fmt: skip
 _TOP = (*_TEXTS, "proot_places", "registries")
 _REGISTRY = ("mirrors", "insecure")
 _PLACE = ("url", "sha256")

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cwl_userspace.store.records import Record
+
 
 class Context:
     """The caller's environment, and what follows from it."""
@@ -22,6 +24,17 @@ class Context:
         self.engine = engine or self.settings.engine
         self.store = Store(self.settings.store)
         self.log = Log(self.settings.state, quiet)
+
+    def tree(self, record: Record) -> str:
+        """The tree that a run of an image takes: a copy on local disk, where the settings want it.
+
+        Only a run asks here. What is copied, saved or built upon is the one in the store.
+        """
+        if not self.settings.local_store:
+            return self.store.tree(record.chain)
+        from cwl_userspace.localtree import local_tree
+
+        return local_tree(self.store, record, self.settings.local_store, self.log.note)
 
     @property
     def called_by_engine(self) -> bool:

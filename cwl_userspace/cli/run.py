@@ -61,7 +61,7 @@ def execute(context: Context, words: Words) -> int:
         spec = _spec(request, container.config, rootfs, context, own_tree=True)
         return _run(context, words, spec, container.image, container, kept)
     record = find_or_fetch(context, words.arguments[0], words.value("platform"))
-    spec = _spec(request, record.config, context.store.tree(record.chain), context)
+    spec = _spec(request, record.config, context.tree(record), context)
     return _run(context, words, spec, str(record.id), kept=kept)
 
 

@@ -48,34 +48,36 @@ def sweep(store: Store) -> None:
 
 
 @contextlib.contextmanager
-def lock(store: Store, name: str, patience: float = 3600.0) -> Iterator[None]:
+def lock(store: Store, name: str, patience: float = 3600.0) -> Iterator[bool]:
     """Hold a lock so that others need not do the same work; go on without where none are to be had.
 
-    ``patience`` is how long to wait for another holder, in seconds. Correctness never depends on
-    this: on some shared file systems a lock holds on one node only, or not at all.
+    ``patience`` is how long to wait for another holder, in seconds; False is given if that one
+    still has it. Correctness never depends on this: on some shared file systems a lock holds on
+    one node only, or not at all.
     """
     path = os.path.join(store.path, "locks", name)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError:
-        yield
+        yield True
         return
     try:
-        _acquire(fd, patience)
-        yield
+        yield _acquire(fd, patience)
     finally:
         os.close(fd)
 
 
-def _acquire(fd: int, patience: float) -> None:
+def _acquire(fd: int, patience: float) -> bool:
+    """False if the time is over and another still has it."""
     deadline = time.monotonic() + patience
     pause = 0.02
     while time.monotonic() < deadline:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return True
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
-                return  # ENOLCK, ENOSYS, EOPNOTSUPP, whatever: there are no locks here
+                return True  # ENOLCK, ENOSYS, EOPNOTSUPP, whatever: there are no locks here
         time.sleep(pause)
         pause = min(pause * 1.5, 0.5)
+    return False

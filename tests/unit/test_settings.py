@@ -125,3 +125,28 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
 def test_an_unknown_policy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="'ignore'"):
         read(tmp_path, None, CWL_USERSPACE_ON_UNMET="ignore")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", ""),
+        ("/scratch/local", "/scratch/local"),
+        ("~/x", "{}/x"),
+        ("$TMPDIR", "/tmp/job 1"),
+        ("${TMPDIR}/trees", "/tmp/job 1/trees"),
+        ("$NOT_ON_THIS_HOST/trees", ""),
+    ],
+)
+def test_a_local_store_may_begin_with_a_variable(tmp_path: Path, text: str, place: str) -> None:
+    expected = place.format(tmp_path)
+    written = f"local_store: '{text}'\n"
+    assert read(tmp_path, written, TMPDIR="/tmp/job 1").local_store == expected
+    given = {"CWL_USERSPACE_LOCAL_STORE": text, "TMPDIR": "/tmp/job 1"}
+    assert read(tmp_path, "local_store: /other\n", **given).local_store == expected or not text
+
+
+def test_a_local_store_that_is_no_absolute_path_is_refused(tmp_path: Path) -> None:
+    for text in ("local", "$RELATIVE/x"):
+        with pytest.raises(SettingsError, match="local_store is"):
+            read(tmp_path, f"local_store: {text}\n", RELATIVE="somewhere")

@@ -1,0 +1,1 @@
+"""A Slurm cluster on one machine, and the conformance tests on it."""
