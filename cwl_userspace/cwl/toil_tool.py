@@ -1,0 +1,96 @@
+"""What Toil makes of a document, with every DockerRequirement run by cwl-userspace.
+
+Toil pickles a tool on its leader and wakes it up in a worker, on another node perhaps: the class
+is found there by this module's name, and our command anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.docker import DockerCommandLineJob, PodmanCommandLineJob
+from cwltool.job import JobBase
+from cwltool.process import Process
+from cwltool.utils import OutputCallbackType
+from toil.cwl import cwltoil
+from toil.cwl.cwltoil import ToilCommandLineTool
+
+from cwl_userspace.cwl.extension import _announce, find_command
+from cwl_userspace.cwl.prefetch import prefetch, tools
+
+
+class UserspaceToilTool(ToilCommandLineTool):  # type: ignore[misc]
+    """A tool of Toil whose container, if it has one, is run by our command."""
+
+    # Whether the leader has put the image into the store: then no job asks for it again.
+    userspace_fetched = False
+
+    def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
+        """The job class of cwltool.
+
+        Toil's own has a script put around the tool's command that counts what a daemon's
+        container uses, in an image that needs a shell for it. Ours is a child of the worker.
+        """
+        cls: type[JobBase] = super(ToilCommandLineTool, self).make_job_runner(runtimeContext)
+        return cls
+
+    def job(
+        self,
+        job_order: Any,
+        output_callbacks: OutputCallbackType,
+        runtimeContext: RuntimeContext,
+    ) -> Generator[Any, None, None]:
+        """The jobs of Toil; those in a container are told which program to call."""
+        if self.userspace_fetched:
+            runtimeContext.force_docker_pull = False
+        for job in super().job(job_order, output_callbacks, runtimeContext):
+            if isinstance(job, DockerCommandLineJob) and not isinstance(job, PodmanCommandLineJob):
+                _announce()
+                job.docker_exec = find_command()
+            yield job
+
+
+class Leader:
+    """What Toil's leader does with a document before it issues the first job.
+
+    Toil has no place to register any of this, but looks these three functions of its own up by
+    their names each time, so that others may stand there.
+    """
+
+    def __init__(self) -> None:
+        self._make_tool = cwltoil.toil_make_tool
+        self._prepull = cwltoil.try_prepull
+        self._scan = cwltoil.scan_for_unsupported_requirements
+        self._wanted: RuntimeContext | None = None
+
+    def take_over(self) -> None:
+        """Stand where Toil's functions stood."""
+        cwltoil.toil_make_tool = self.make_tool
+        cwltoil.try_prepull = self.prepull
+        cwltoil.scan_for_unsupported_requirements = self.scan
+
+    def make_tool(self, toolpath_object: Any, loadingContext: LoadingContext) -> Process:
+        """Toil's factory of processes, with our class for a CommandLineTool."""
+        if isinstance(toolpath_object, Mapping) and toolpath_object["class"] == "CommandLineTool":
+            return UserspaceToilTool(toolpath_object, loadingContext)
+        process: Process = self._make_tool(toolpath_object, loadingContext)
+        return process
+
+    def prepull(self, uri: str, context: RuntimeContext, batch_system: str) -> None:
+        """Remember that images are to be fetched first: the document has not been read yet."""
+        if context.singularity or context.podman or context.user_space_docker_cmd:
+            self._prepull(uri, context, batch_system)
+        else:
+            self._wanted = context
+
+    def scan(self, tool: Process, *words: Any, **options: Any) -> None:
+        """What Toil refuses is refused first; then all images are fetched, once."""
+        self._scan(tool, *words, **options)
+        wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return
+        prefetch(tool, wanted, find_command())
+        for each in tools(tool):
+            each.userspace_fetched = True  # type: ignore[attr-defined]
