@@ -10,18 +10,31 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from cwltool.context import LoadingContext, RuntimeContext
-from cwltool.docker import DockerCommandLineJob, PodmanCommandLineJob
 from cwltool.job import JobBase
 from cwltool.process import Process
 from cwltool.utils import OutputCallbackType
 from toil.cwl import cwltoil
-from toil.cwl.cwltoil import ToilCommandLineTool
+from toil.cwl.cwltoil import ToilCommandLineTool, ToilExpressionTool
 
-from cwl_userspace.cwl.extension import _announce, find_command
+from cwl_userspace.cwl import javascript
+from cwl_userspace.cwl.command import announce, find_command
 from cwl_userspace.cwl.prefetch import prefetch, tools
+from cwl_userspace.cwl.tool import UserspaceCommandLineTool
 
 
-class UserspaceToilTool(ToilCommandLineTool):  # type: ignore[misc]
+class _Woken:
+    """Has the process that wakes it up evaluate expressions as the leader does."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        javascript.use_container()
+
+
+class UserspaceToilExpression(_Woken, ToilExpressionTool):  # type: ignore[misc]
+    """An expression of Toil's that needs no Node.js on the node."""
+
+
+class UserspaceToilTool(_Woken, UserspaceCommandLineTool, ToilCommandLineTool):  # type: ignore[misc]
     """A tool of Toil whose container, if it has one, is run by our command."""
 
     # Whether the leader has put the image into the store: then no job asks for it again.
@@ -42,14 +55,11 @@ class UserspaceToilTool(ToilCommandLineTool):  # type: ignore[misc]
         output_callbacks: OutputCallbackType,
         runtimeContext: RuntimeContext,
     ) -> Generator[Any, None, None]:
-        """The jobs of Toil; those in a container are told which program to call."""
+        """The jobs of Toil, in a worker: what the leader knew of its host does not hold there."""
+        self.userspace_command = find_command()
         if self.userspace_fetched:
             runtimeContext.force_docker_pull = False
-        for job in super().job(job_order, output_callbacks, runtimeContext):
-            if isinstance(job, DockerCommandLineJob) and not isinstance(job, PodmanCommandLineJob):
-                _announce()
-                job.docker_exec = find_command()
-            yield job
+        yield from super().job(job_order, output_callbacks, runtimeContext)
 
 
 class Leader:
@@ -70,20 +80,23 @@ class Leader:
         cwltoil.toil_make_tool = self.make_tool
         cwltoil.try_prepull = self.prepull
         cwltoil.scan_for_unsupported_requirements = self.scan
+        javascript.use_container()
 
     def make_tool(self, toolpath_object: Any, loadingContext: LoadingContext) -> Process:
-        """Toil's factory of processes, with our class for a CommandLineTool."""
-        if isinstance(toolpath_object, Mapping) and toolpath_object["class"] == "CommandLineTool":
-            return UserspaceToilTool(toolpath_object, loadingContext)
-        process: Process = self._make_tool(toolpath_object, loadingContext)
+        """Toil's factory of processes, with our classes for tools."""
+        kind = toolpath_object["class"] if isinstance(toolpath_object, Mapping) else ""
+        ours = {"CommandLineTool": UserspaceToilTool, "ExpressionTool": UserspaceToilExpression}
+        process: Process = ours.get(kind, self._make_tool)(toolpath_object, loadingContext)
         return process
 
     def prepull(self, uri: str, context: RuntimeContext, batch_system: str) -> None:
         """Remember that images are to be fetched first: the document has not been read yet."""
         if context.singularity or context.podman or context.user_space_docker_cmd:
             self._prepull(uri, context, batch_system)
-        else:
-            self._wanted = context
+            return
+        self._wanted = context
+        if batch_system == "single_machine":
+            announce()
 
     def scan(self, tool: Process, *words: Any, **options: Any) -> None:
         """What Toil refuses is refused first; then all images are fetched, once."""
@@ -91,6 +104,6 @@ class Leader:
         wanted, self._wanted = self._wanted, None
         if wanted is None:
             return
-        prefetch(tool, wanted, find_command())
+        prefetch(tool, wanted)
         for each in tools(tool):
             each.userspace_fetched = True  # type: ignore[attr-defined]

@@ -56,6 +56,28 @@ class UserspaceCommandLineTool(CommandLineTool):
                     provenance.record(job)
             yield job
 
+    def have_image(self, runtimeContext: RuntimeContext) -> str | None:
+        """Put this tool's image into the store before there is any job; return its name.
+
+        None if no container is asked for. Raise UnsupportedRequirement or WorkflowException, as
+        the job would, with the place in the document.
+        """
+        self.make_job_runner(runtimeContext)  # takes in what --default-container says
+        fetch = self._image(runtimeContext)
+        wanted, _ = self.get_requirement("DockerRequirement")
+        if wanted is None or not is_ours(runtimeContext):
+            return None
+        nothing: Any = None
+        job = DockerCommandLineJob(nothing, nothing, nothing, [], [], "")
+        job.docker_exec = self.userspace_command
+        self._fetch_first(job, fetch, runtimeContext)
+        return job.get_from_requirements(
+            wanted,
+            runtimeContext.pull_image,
+            runtimeContext.force_docker_pull,
+            runtimeContext.tmp_outdir_prefix,
+        )
+
     def take_over(self, job: DockerCommandLineJob, runtimeContext: RuntimeContext) -> None:
         """Have a job in a container run by our command."""
         announce()

@@ -16,10 +16,10 @@ from cwltool.errors import WorkflowException
 from cwltool.load_tool import load_tool
 from cwltool.process import Process
 from cwltool.resolver import tool_resolver
-from cwltool.workflow import default_make_tool
 
 from cwl_userspace.cwl.prefetch import prefetch
-from tests.containers import Home, Tar
+from cwl_userspace.cwl.tool import make_tool
+from tests.containers import Home, Tar, docker_archive
 from tests.fake_registry import FakeRegistry
 
 TOOL: dict[str, Any] = {
@@ -53,10 +53,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     cwltool.docker._IMAGES.clear()
 
 
-def command(home: Home) -> str:
-    return home.command()[0].decode()
-
-
 def tool(image: str = "", **changes: Any) -> dict[str, Any]:
     wanted = {"hints": {"DockerRequirement": {"dockerPull": image}}} if image else {}
     return {**TOOL, **wanted, **changes}
@@ -70,7 +66,7 @@ def workflow(*runs: Any, **changes: Any) -> dict[str, Any]:
 def loaded(path: Path, document: dict[str, Any], fragment: str = "") -> Process:
     path.write_text(json.dumps({"cwlVersion": "v1.2", **document}, indent=1))
     context = LoadingContext()
-    context.construct_tool_object = default_make_tool
+    context.construct_tool_object = make_tool
     context.resolver = tool_resolver
     return load_tool(path.as_uri() + fragment, context)
 
@@ -99,12 +95,17 @@ def test_each_image_of_steps_subworkflows_and_graphs_is_fetched_once(
     main = workflow(tool(first), "#other", "sub.cwl", tool(), id="main")
     main["steps"]["step3"]["requirements"] = on_step
     main["steps"]["plain"] = {"run": tool(around), "in": [], "out": []}
+    docker_archive(tmp_path / "image.tar", "of/a/file:1", layers("file")[0], {})
+    from_file = {"DockerRequirement": {"dockerLoad": "image.tar"}}
+    main["steps"]["file"] = {"run": tool(requirements=from_file), "in": [], "out": []}
     other, unused = tool(first, id="other"), tool(f"{registry.authority}/unused:1", id="unused")
     process = loaded(tmp_path / "main.cwl", {"$graph": [main, other, unused]}, "#main")
 
-    fetched = prefetch(process, RuntimeContext(), command(home))
+    fetched = prefetch(process, RuntimeContext())
 
-    assert sorted(fetched) == sorted(names)
+    (loaded_name,) = {*fetched} - {*names}
+    assert sorted(fetched) == sorted([*names, loaded_name])
+    assert home.call("inspect", loaded_name).code == 0
     for name in ("first", "inner", "around", "inherited"):
         assert len(asked(registry, name)) == len({*asked(registry, name)}) >= 3
         assert home.call("inspect", f"{registry.authority}/{name}:1").code == 0
@@ -117,13 +118,13 @@ def test_what_the_store_has_is_asked_for_again_only_if_that_is_wanted(
     image = f"{registry.authority}/tool:1"
     registry.add("tool", "1", layers("a tool"))
     process = loaded(tmp_path / "tool.cwl", tool(image))
-    prefetch(process, RuntimeContext(), command(home))
+    prefetch(process, RuntimeContext())
     cwltool.docker._IMAGES.clear()
     before = len(registry.requests)
-    prefetch(process, RuntimeContext(), command(home))
+    prefetch(process, RuntimeContext())
     assert len(registry.requests) == before
     cwltool.docker._IMAGES.clear()
-    prefetch(process, RuntimeContext({"force_docker_pull": True}), command(home))
+    prefetch(process, RuntimeContext({"force_docker_pull": True}))
     assert len(registry.requests) > before
 
 
@@ -137,7 +138,7 @@ def test_an_image_that_cannot_be_had_is_named_with_its_place_in_the_document(
         if "dockerPull" in text
     )
     with pytest.raises(WorkflowException) as raised:
-        prefetch(process, RuntimeContext(), command(home))
+        prefetch(process, RuntimeContext())
     assert f"main.cwl:{line}:" in str(raised.value)
     assert "127.0.0.1:9/no/such:1" in str(raised.value)
 
@@ -148,10 +149,10 @@ def test_a_container_for_tools_that_name_none_is_fetched_too(
     image = f"{registry.authority}/default:1"
     registry.add("default", "1", layers("a tool"))
     process = loaded(tmp_path / "tool.cwl", tool())
-    assert prefetch(process, RuntimeContext(), command(home)) == []
+    assert prefetch(process, RuntimeContext()) == []
     context = RuntimeContext()
     context.find_default_container = lambda _: image
-    assert prefetch(process, context, command(home)) == [image]
+    assert prefetch(process, context) == [image]
     assert home.call("inspect", image).code == 0
 
 

@@ -172,7 +172,7 @@ def test_an_image_that_nobody_has_ends_it_before_any_job_with_the_place_in_the_d
     said = ran.err.decode()
     lines = (tmp_path / "main.cwl").read_text().splitlines()
     number = 1 + next(n for n, line in enumerate(lines) if "no/such" in line)
-    assert ran.code == 1 and f"main.cwl:{number}:" in said
+    assert ran.code == 33 and f"main.cwl:{number}:" in said
     assert "Issued job" not in said and "Traceback" not in said
 
 
