@@ -6,6 +6,8 @@ is found there by this module's name, and our command anew.
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -17,9 +19,13 @@ from toil.cwl import cwltoil
 from toil.cwl.cwltoil import ToilCommandLineTool, ToilExpressionTool
 
 from cwl_userspace.cwl import javascript
+from cwl_userspace.cwl.acquire import has
 from cwl_userspace.cwl.command import announce, find_command
+from cwl_userspace.cwl.images import Fetch
 from cwl_userspace.cwl.prefetch import prefetch, tools
 from cwl_userspace.cwl.tool import UserspaceCommandLineTool
+from cwl_userspace.settings import load
+from cwl_userspace.store.store import Store
 
 
 class _Woken:
@@ -39,6 +45,29 @@ class UserspaceToilTool(_Woken, UserspaceCommandLineTool, ToilCommandLineTool): 
 
     # Whether the leader has put the image into the store: then no job asks for it again.
     userspace_fetched = False
+
+    def __init__(self, toolpath_object: Any, loadingContext: LoadingContext) -> None:
+        super().__init__(toolpath_object, loadingContext)
+        wanted, _ = self.get_requirement("DockerRequirement")
+        # The name may be relative to where the leader was started.
+        document: str = super()._document(wanted)
+        self.userspace_document = document if "://" in document else os.path.abspath(document)
+
+    def _document(self, requirement: Any) -> str:
+        return self.userspace_document
+
+    def _image(self, runtimeContext: RuntimeContext) -> Fetch:
+        """As for all our tools; but a worker neither reads nor builds what its store has."""
+        current: Any = self.get_requirement("DockerRequirement")[0]
+        name = str((current or {}).get("dockerImageId") or "")
+        if not self.userspace_fetched or not has(Store(load(os.environ).store), name):
+            fetch: Fetch = super()._image(runtimeContext)
+            return fetch
+        named = copy.copy(current)
+        named.pop("dockerFile", None)
+        self.requirements = [named if item is current else item for item in self.requirements]
+        self.hints = [named if item is current else item for item in self.hints]
+        return lambda: None
 
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
         """The job class of cwltool.

@@ -9,6 +9,7 @@ subclassed where cwltool was compiled by mypyc, and methods of a job be changed 
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Generator
 from functools import partial
 from typing import Any, NoReturn
@@ -71,12 +72,9 @@ class UserspaceCommandLineTool(CommandLineTool):
         job = DockerCommandLineJob(nothing, nothing, nothing, [], [], "")
         job.docker_exec = self.userspace_command
         self._fetch_first(job, fetch, runtimeContext)
-        return job.get_from_requirements(
-            wanted,
-            runtimeContext.pull_image,
-            runtimeContext.force_docker_pull,
-            runtimeContext.tmp_outdir_prefix,
-        )
+        anew = runtimeContext.force_docker_pull
+        with tempfile.TemporaryDirectory() as place:  # for a Dockerfile
+            return job.get_from_requirements(wanted, runtimeContext.pull_image, anew, f"{place}/")
 
     def take_over(self, job: DockerCommandLineJob, runtimeContext: RuntimeContext) -> None:
         """Have a job in a container run by our command."""

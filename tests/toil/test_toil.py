@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.containers import Home, Ran, Tar, all_gone, busybox, marker
+from tests.containers import Home, Ran, Tar, all_gone, busybox, docker_archive, marker
 from tests.fake_registry import FakeRegistry
 from tests.integration.test_network import port
 
@@ -68,18 +68,24 @@ def door(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def system(registry: FakeRegistry, name: str = "tool") -> str:
-    """The name of an image with a shell, which the registry has from now on."""
+def system_layer(name: str) -> bytes:
+    """A shell and a few programs, with the name in the file ``image``."""
     tar = Tar().directory("bin").directory("tmp", 0o1777).file("image", name.encode())
     tar.file("bin/busybox", busybox(), 0o755)
     for program in ("sh", "cat", "sleep", "dd", "nc", "mkdir"):
         tar.link(f"bin/{program}", "busybox")
-    registry.add(name, "1", [tar.bytes()], compression="")
+    return tar.bytes()
+
+
+def system(registry: FakeRegistry, name: str = "tool") -> str:
+    """The name of an image like that, which the registry has from now on."""
+    registry.add(name, "1", [system_layer(name)], compression="")
     return f"{registry.authority}/{name}:1"
 
 
 def tool(image: str, **requirements: Any) -> dict[str, Any]:
-    return {**TOOL, "requirements": {"DockerRequirement": {"dockerPull": image}, **requirements}}
+    container = {"DockerRequirement": {"dockerPull": image}}
+    return {**TOOL, "requirements": {**container, **requirements}}
 
 
 def scattered(run: dict[str, Any]) -> dict[str, Any]:
@@ -159,6 +165,24 @@ def test_images_are_there_before_the_first_job_and_then_no_registry_is_needed(
     ran = toil(home, "userspace", tmp_path, document, order)
     assert ran.code == 0, ran
     assert len(registry.requests) == asked
+
+
+def test_workers_find_the_images_that_the_leader_has_made_of_a_file_and_of_a_dockerfile(
+    home: Home, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    registry_image, place = system(registry), tmp_path / "image.tar"
+    docker_archive(place, "of/a/file:1", system_layer("file"), {})
+    of_text = {"dockerFile": f"FROM {registry_image}\nRUN echo made > /image\n"}
+    document = scattered(tool(registry_image))
+    for name, source in {"file": {"dockerLoad": "image.tar"}, "text": of_text}.items():
+        run = {**tool(registry_image, DockerRequirement=source), "stdout": name}
+        document["steps"][name] = {"run": run, "in": {"script": "script"}, "out": ["out"]}
+        document["outputs"][name] = {"type": "File", "outputSource": f"{name}/out"}
+    order = {"script": "cat /image", "names": ["a"]}
+    ran = toil(home, "userspace", tmp_path, document, order)
+    assert ran.code == 0, ran
+    assert [*texts(ran, "file"), *texts(ran, "text")] == ["file", "made\n"]
+    assert ran.err.count(b"loading the image of") == ran.err.count(b"STEP 2/2") == 1
 
 
 def test_an_image_that_nobody_has_ends_it_before_any_job_with_the_place_in_the_document(
