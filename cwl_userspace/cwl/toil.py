@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from cwl_utils.errors import JavascriptException
 from cwltool.errors import WorkflowException
 from cwltool.loghandler import _logger
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Leader().take_over()
     try:
         code: int = cwltoil.main(_quick_path(cwltoil.get_options(words)) + words)
-    except WorkflowException as error:
+    except (WorkflowException, JavascriptException) as error:
         _logger.error("%s", error)
         return 1
     return code
