@@ -124,6 +124,41 @@ def program(name: str) -> str:
     return found
 
 
+# The words that Toil's own CI gives it, with two changes. Nothing is tried again: that would hide
+# what fails now and then. Processors are scaled, or a test that asks for eight fails on this host
+# before anything runs. Without --bypass-file-store Toil has no InplaceUpdateRequirement.
+_TOIL_WORDS = (
+    "--clean=always",
+    "--retryCount=0",
+    "--eval-timeout=600",
+    "--bypass-file-store",
+    "--scale=0.1",
+)
+
+
+def _without_history(place: Place) -> Mapping[str, str]:
+    """Toil keeps a database of all runs in the user's home, and offers to send it away."""
+    return {"TOIL_HISTORY": "False"}
+
+
+def _docker_without_history(place: Place) -> Mapping[str, str]:
+    return {**docker_first(place), **_without_history(place)}
+
+
+def _toil(
+    name: str,
+    *words: str,
+    runner: str = "toil-cwl-runner",
+    environment: Callable[[Place], Mapping[str, str]] = _without_history,
+    networks: bool = True,
+    baseline: bool = False,
+) -> Door:
+    """A door of Toil's, which has an environment of its own: it pins most of what it needs."""
+    home = "CWL_USERSPACE_TOIL"
+    all_words = (*_TOIL_WORDS, *words)
+    return Door(name, runner, all_words, environment, networks, home=home, baseline=baseline)
+
+
 _ALL = (
     Door("extension", "cwltool-userspace"),
     Door(
@@ -164,6 +199,10 @@ _ALL = (
         needs=("node", "sbatch"),
         named_by=("SLURM_CONF",),
     ),
+    _toil("toil-userspace", runner="toil-cwl-userspace"),
+    _toil("toil-user-space", "--user-space-docker-cmd={cwl-userspace}", networks=False),
+    _toil("toil-docker", environment=_docker_without_history),
+    _toil("toil-no-container", "--no-container", networks=False, baseline=True),
     Door("no-container", "cwltool", words=("--no-container",), networks=False, baseline=True),
 )
 

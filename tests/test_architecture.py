@@ -75,6 +75,8 @@ GUARDED = {
     "requests": {"image/auth.py", "image/registry.py", "image/transport.py", "image/download.py",
                  "image/neterrors.py"},
     "cwltool": {"cwl/"},
+    # Not installed for most users: what cwltool's extension shares must do without it.
+    "toil": {"cwl/toil.py", "cwl/toil_tool.py"},
     "dockerfile_parse": {"build/dockerfile.py"},
     "subprocess": {"engines/proot_probe.py", "engines/fakechroot_probe.py", "engines/trial.py",
                    "image/credhelper.py",

@@ -9,6 +9,7 @@ subclassed where cwltool was compiled by mypyc, and methods of a job be changed 
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Generator
 from functools import partial
 from typing import Any, NoReturn
@@ -55,6 +56,25 @@ class UserspaceCommandLineTool(CommandLineTool):
                 if runtimeContext.research_obj is not None:
                     provenance.record(job)
             yield job
+
+    def have_image(self, runtimeContext: RuntimeContext) -> str | None:
+        """Put this tool's image into the store before there is any job; return its name.
+
+        None if no container is asked for. Raise UnsupportedRequirement or WorkflowException, as
+        the job would, with the place in the document.
+        """
+        self.make_job_runner(runtimeContext)  # takes in what --default-container says
+        fetch = self._image(runtimeContext)
+        wanted, _ = self.get_requirement("DockerRequirement")
+        if wanted is None or not is_ours(runtimeContext):
+            return None
+        nothing: Any = None
+        job = DockerCommandLineJob(nothing, nothing, nothing, [], [], "")
+        job.docker_exec = self.userspace_command
+        self._fetch_first(job, fetch, runtimeContext)
+        anew = runtimeContext.force_docker_pull
+        with tempfile.TemporaryDirectory() as place:  # for a Dockerfile
+            return job.get_from_requirements(wanted, runtimeContext.pull_image, anew, f"{place}/")
 
     def take_over(self, job: DockerCommandLineJob, runtimeContext: RuntimeContext) -> None:
         """Have a job in a container run by our command."""
