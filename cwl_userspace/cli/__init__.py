@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from cwl_userspace.cli.context import Context
+    from cwl_userspace.process import Usage
 
     Verb = Callable[[Context, Sequence[str]], int]
 
@@ -57,12 +58,15 @@ def entry() -> NoReturn:
     os._exit(code)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; return its exit code. 125 is ours, the rest is the program's."""
+def main(argv: Sequence[str] | None = None, usage: Usage | None = None) -> int:
+    """Run one command line; return its exit code. 125 is ours, the rest is the program's.
+
+    ``usage`` is filled in by ``run``; that it is given has the memory of all processes measured.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words[:3] or "-D" in words[:3]
     try:
-        return _dispatch(words)
+        return _dispatch(words, usage)
     except UserspaceError as error:
         if debug:
             raise
@@ -80,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 125
 
 
-def _dispatch(words: list[str]) -> int:
+def _dispatch(words: list[str], usage: Usage | None) -> int:
     from cwl_userspace.cli.context import Context
 
     engine, quiet = "", False
@@ -104,7 +108,7 @@ def _dispatch(words: list[str]) -> int:
         verb = words.pop(0)
     if verb not in VERBS:
         raise UsageError(f"no verb {verb!r}", _nearest(verb))
-    return _load(verb)(Context(os.environ, engine, quiet), words)
+    return _load(verb)(Context(os.environ, engine, quiet, usage), words)
 
 
 def _load(verb: str) -> Verb:

@@ -28,6 +28,7 @@ from cwltool.process import Process
 from cwltool.utils import OutputCallbackType
 from ruamel.yaml.comments import CommentedMap
 
+from cwl_userspace.cwl import starting
 from cwl_userspace.engines.base import NETWORK_OFF, READ_ONLY_BINDS, READ_ONLY_ROOT
 from cwl_userspace.engines.choose import choose
 from cwl_userspace.engines.promises import said
@@ -62,6 +63,7 @@ class UserspaceCommandLineTool(CommandLineTool):
 
     def _take_over(self, job: JobBase) -> None:
         _announce()
+        starting.serve(self.userspace_command)
         job.docker_exec = self.userspace_command  # type: ignore[attr-defined]
         # With --cidfile-dir cwltool kills by this name when it is asked to end.
         cwltool.main.docker_exe = self.userspace_command
@@ -120,7 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run cwltool with all its own options; return its exit code."""
     cwltool.context.default_make_tool = make_tool
     words = list(sys.argv[1:] if argv is None else argv)
-    return cwltool.main.run(_quick_path(words) + words)
+    with starting.launcher():
+        return cwltool.main.run(_quick_path(words) + words)
 
 
 def _quick_path(words: list[str]) -> list[str]:
