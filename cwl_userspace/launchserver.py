@@ -44,6 +44,7 @@ USED_BY_A_RUN = (
     "cwl_userspace.process",
     "cwl_userspace.runs",
     "encodings.ascii",
+    "resource",
 )
 DESCRIPTORS = 5
 SEPARATOR = b"\0"

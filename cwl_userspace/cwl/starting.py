@@ -29,26 +29,37 @@ from cwl_userspace.cwl.launcher import Job, Launcher, Unavailable
 SWITCH = "CWL_USERSPACE_LAUNCHER"
 _MIB = 1 << 20
 _jobs: Any = cwltool.job
+_ends: Any = cwltool.main
 
 
 @contextmanager
 def launcher() -> Iterator[None]:
     """Meanwhile jobs that execute a command named by ``serve`` may be started by a server."""
-    if os.environ.get(SWITCH) == "off" or not isinstance(
-        cwltool.job._job_popen, types.FunctionType
-    ):
+    if os.environ.get(SWITCH) == "off" or not _can_be_told():
         yield
         return
-    starter = _Starter()
-    job_popen, terminate = cwltool.job._job_popen, cwltool.main._terminate_processes
-    # They stay after the end: no thread that cwltool has left behind is to start a job any more.
-    _jobs.subprocess = starter
-    cwltool.job._job_popen = functools.partial(starter.job_popen, job_popen)
-    cwltool.main._terminate_processes = functools.partial(_terminate, terminate)
+    starter = _starter()
+    starter.open()
     try:
         yield
     finally:
         starter.close()
+
+
+def _can_be_told() -> bool:
+    return isinstance(_jobs.subprocess, _Starter) or isinstance(
+        _jobs._job_popen, types.FunctionType
+    )
+
+
+def _starter() -> _Starter:
+    """The one of this process. It stays: no thread that cwltool leaves behind is to start a job."""
+    if not isinstance(_jobs.subprocess, _Starter):
+        starter = _jobs.subprocess = _Starter()
+        _jobs._job_popen = functools.partial(starter.job_popen, _jobs._job_popen)
+        _ends._terminate_processes = functools.partial(_terminate, _ends._terminate_processes)
+    found: _Starter = _jobs.subprocess
+    return found
 
 
 def serve(command: str) -> None:
@@ -72,6 +83,10 @@ class _Starter:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(subprocess, name)
+
+    def open(self) -> None:
+        """There may be jobs, and so a server, from now on."""
+        self._tried = self._closed = False
 
     def serve(self, command: str) -> None:
         """Start the server, the first time, for this command and all others that follow."""
