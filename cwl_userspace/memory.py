@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 
 from cwl_userspace.keeper import descendants
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _KIB = 1024
+# How often somebody looks who only wants to know the most, in seconds.
+_INTERVAL = 1.0
 _CHUNK = 1 << 16
 _IN_MEMORY = ("tmpfs", "ramfs")
 # The upper layer of an overlay of ours, as its mount options name it, where it is in memory.
@@ -110,6 +113,35 @@ class TreeMemory:
             else:
                 total += int(value)
         return total * _KIB
+
+
+class Peak:
+    """The most that all processes below one are seen to have together, as ``peak`` in bytes.
+
+    Pages that processes share are counted more than once, as cwltool's own monitor does.
+    """
+
+    __slots__ = ("_next", "_private", "_top", "_tree", "peak")
+
+    def __init__(self, top: int, private: str) -> None:
+        """``private`` is the run's directory on the host; it counts where it is in memory."""
+        self._top, self._private = top, private
+        self._next = time.monotonic() + _INTERVAL
+        self._tree: TreeMemory | None = None
+        self.peak = 0
+
+    def wait(self) -> float:
+        """After how many seconds to look next."""
+        return max(0.0, self._next - time.monotonic())
+
+    def look(self) -> None:
+        """Look if it is time; most jobs have ended before the first look."""
+        if self.wait():
+            return
+        if self._tree is None:
+            self._tree = TreeMemory(self._top, self._private)
+        self.peak = max(self.peak, self._tree.at_most())
+        self._next = time.monotonic() + _INTERVAL
 
 
 def below(top: int) -> list[int]:

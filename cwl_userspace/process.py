@@ -38,12 +38,14 @@ WHOLE, LARGEST = "all processes", "the largest process"
 
 class Usage:
     """What a run took: ``seconds`` of wall time, and the most ``memory`` in bytes of ``what``,
-    which is WHOLE or LARGEST: nobody looks at the whole where no limit asks for it.
+    which is WHOLE or LARGEST: nobody looks at the whole where neither a limit nor ``sampled``
+    asks for it, or where the run is over before anybody did.
     """
 
-    __slots__ = ("memory", "seconds", "what")
+    __slots__ = ("memory", "sampled", "seconds", "what")
 
-    def __init__(self) -> None:
+    def __init__(self, sampled: bool = False) -> None:
+        self.sampled = sampled
         self.memory = 0
         self.seconds = 0.0
         self.what = LARGEST
@@ -251,6 +253,10 @@ class _Supervisor:
         services = [s for s in (self._relay, self._terminal) if s is not None]
         lifeline, self._lifeline_out = self._lifeline_out, -1
         self._vigil = Vigil(self._launch, self._pid, lifeline, services, self._limiter, self._grace)
+        if self._usage.sampled and not self._launch.limits.get("memory"):
+            from cwl_userspace.memory import Peak
+
+            self._vigil.memory = Peak(self._pid, self._launch.private)
         return self._vigil.wait(self._wakeup_in, caller)
 
     def result(self, code: int) -> int:
@@ -260,6 +266,8 @@ class _Supervisor:
         assert vigil is not None
         usage.seconds = time.monotonic() - self._started
         usage.memory, usage.what = vigil.largest, LARGEST
+        if vigil.memory is not None and vigil.memory.peak > usage.memory:
+            usage.memory, usage.what = vigil.memory.peak, WHOLE
         if limiter is not None:
             limiter.close()
             if limiter.peak():

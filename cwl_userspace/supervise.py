@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from cwl_userspace.engines.base import Launch
     from cwl_userspace.limits import Limiter
+    from cwl_userspace.memory import Peak
 
     class Service(Protocol):
         """Something that copies bytes to or from the program."""
@@ -44,7 +45,8 @@ _READER = 1.0
 class Vigil:
     """One wait. Afterwards: ``asked``, the first signal that asked the program to end, or 0;
     ``orphans``, true if the keeper was killed; ``unwritable``, why the program's output could not
-    be passed on; ``largest``, the memory in bytes of the largest process that was reaped.
+    be passed on; ``largest``, the memory in bytes of the largest process that was reaped. Before,
+    ``memory`` may be set, which then looks at all of them.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Vigil:
         self.orphans = False
         self.unwritable: OSError | None = None
         self.largest = 0
+        self.memory: Peak | None = None
 
     def wait(self, wakeup: int, caller: int) -> int:
         """Serve until the keeper has ended; return its exit code.
@@ -137,6 +140,8 @@ class Vigil:
     def _timeout(self, check_parent: bool) -> float | None:
         """Milliseconds until something must be looked at again; None for never."""
         waits = self._limiter.waits() if self._limiter is not None else []
+        if self.memory is not None:
+            waits.append(self.memory.wait())
         if check_parent:
             waits.append(_PARENT_CHECK)
         if self._deadline:
@@ -174,7 +179,9 @@ class Vigil:
             os.kill(self._pid, number)
 
     def _look(self) -> None:
-        """See whether a limit has been reached."""
+        """See whether a limit has been reached, and how much memory is in use."""
+        if self.memory is not None:
+            self.memory.look()
         reached = self._limiter.look() if self._limiter is not None else ""
         if reached == "time":
             self._forward(signals.SIGTERM)

@@ -35,6 +35,7 @@ ROOMS = {
     "build": {"build"},
     "cli": {"cli", "__main__"},
     "shims": {"shims"},
+    "server": {"launchserver"},
     "cwl": {"cwl"},
 }  # fmt: skip
 MAY_USE = {
@@ -65,8 +66,10 @@ MAY_USE = {
         "containers",
         "process",
     },
-    "cli": set(ROOMS) - {"cwl", "cli", "shims"},
-    "shims": set(ROOMS) - {"cwl", "shims"},
+    "cli": set(ROOMS) - {"cwl", "cli", "shims", "server"},
+    "shims": set(ROOMS) - {"cwl", "shims", "server"},
+    # It becomes the command line in a forked child, and is met across a process boundary.
+    "server": {"kernel", "process", "cli"},
     # The files that a document names become images here, so that errors have the document's line.
     "cwl": {"values", "settings", "engines", "image", "store"},
 }
@@ -81,8 +84,10 @@ GUARDED = {
     "subprocess": {"engines/proot_probe.py", "engines/fakechroot_probe.py", "engines/trial.py",
                    "image/credhelper.py",
                    # cwl_utils wants the process of its expressions as a Popen; cwltool raises
-                   # CalledProcessError where an image cannot be had.
-                   "cwl/javascript.py", "cwl/tool.py"},
+                   # CalledProcessError where an image cannot be had. One starts the server of
+                   # launches; the other takes the place of subprocess in cwltool, and so has its
+                   # names.
+                   "cwl/javascript.py", "cwl/tool.py", "cwl/launcher.py", "cwl/starting.py"},
     "ctypes": {"kernel/syscalls.py"},
     "tarfile": set(),
     "argparse": {"cwl/"},

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from cwl_userspace.cli.context import Context
+    from cwl_userspace.process import Usage
 
     Verb = Callable[[Context, Sequence[str]], int]
 
@@ -62,11 +63,14 @@ def finish(code: int) -> NoReturn:
     os._exit(code)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; return its exit code. 125 is ours, the rest is the program's."""
+def main(argv: Sequence[str] | None = None, usage: Usage | None = None) -> int:
+    """Run one command line; return its exit code. 125 is ours, the rest is the program's.
+
+    ``usage`` is filled in by ``run``; that it is given has the memory of all processes measured.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words[:3] or "-D" in words[:3]
-    return guarded(lambda: _dispatch(words), debug)
+    return guarded(lambda: _dispatch(words, usage), debug)
 
 
 def guarded(command: Callable[[], int], debug: bool = False) -> int:
@@ -90,7 +94,7 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
         return 125
 
 
-def _dispatch(words: list[str]) -> int:
+def _dispatch(words: list[str], usage: Usage | None) -> int:
     from cwl_userspace.cli.context import Context
 
     engine, quiet = "", False
@@ -114,7 +118,7 @@ def _dispatch(words: list[str]) -> int:
         verb = words.pop(0)
     if verb not in VERBS:
         raise UsageError(f"no verb {verb!r}", _nearest(verb))
-    return load(verb)(Context(os.environ, engine, quiet), words)
+    return load(verb)(Context(os.environ, engine, quiet, usage), words)
 
 
 def load(verb: str) -> Verb:

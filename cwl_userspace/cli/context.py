@@ -10,20 +10,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cwl_userspace.process import Usage
     from cwl_userspace.store.records import Record
 
 
 class Context:
-    """The caller's environment, and what follows from it."""
+    """The caller's environment, and what follows from it; ``usage`` if he wants to know it."""
 
-    __slots__ = ("engine", "environ", "log", "settings", "store")
+    __slots__ = ("engine", "environ", "log", "settings", "store", "usage")
 
-    def __init__(self, environ: Mapping[str, str], engine: str, quiet: bool) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], engine: str, quiet: bool, usage: Usage | None = None
+    ) -> None:
         self.environ = environ
         self.settings: Settings = load(environ)
         self.engine = engine or self.settings.engine
         self.store = Store(self.settings.store)
         self.log = Log(self.settings.state, quiet)
+        self.usage = usage
 
     def tree(self, record: Record) -> str:
         """The tree that a run of an image takes: a copy on local disk, where the settings want it.

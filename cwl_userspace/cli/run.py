@@ -129,7 +129,7 @@ def _run(
     if container is not None:
         facts = {**facts, "name": facts["name"] or container.name, "container": container.id}
     runs.register(context.settings.state, identifier, facts)
-    usage = process.Usage()
+    usage = context.usage or process.Usage()
     try:
         if container is not None:
             _still_there(context, container)

@@ -10,7 +10,7 @@ import cwltool.context
 import cwltool.main
 from cwltool.argparser import arg_parser
 
-from cwl_userspace.cwl import javascript
+from cwl_userspace.cwl import javascript, starting
 from cwl_userspace.cwl.tool import make_tool
 
 
@@ -19,7 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cwltool.context.default_make_tool = make_tool
     javascript.use_container()
     words = list(sys.argv[1:] if argv is None else argv)
-    return cwltool.main.run(_quick_path(words) + words)
+    with starting.launcher():
+        return cwltool.main.run(_quick_path(words) + words)
 
 
 def _quick_path(words: list[str]) -> list[str]:

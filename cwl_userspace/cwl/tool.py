@@ -25,7 +25,7 @@ from cwltool.process import Process
 from cwltool.utils import OutputCallbackType
 from ruamel.yaml.comments import CommentedMap
 
-from cwl_userspace.cwl import images, mpi, provenance
+from cwl_userspace.cwl import images, mpi, provenance, starting
 from cwl_userspace.cwl.command import announce, find_command
 
 
@@ -79,6 +79,7 @@ class UserspaceCommandLineTool(CommandLineTool):
     def take_over(self, job: DockerCommandLineJob, runtimeContext: RuntimeContext) -> None:
         """Have a job in a container run by our command."""
         announce()
+        starting.serve(self.userspace_command)
         job.docker_exec = self.userspace_command
         # With --cidfile-dir cwltool kills by this name when it is asked to end.
         cwltool.main.docker_exe = self.userspace_command
