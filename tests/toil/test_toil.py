@@ -5,6 +5,7 @@ These tests need Toil, which the others do without: ``tox -e toil`` has it.
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -91,7 +92,7 @@ def tool(image: str, **requirements: Any) -> dict[str, Any]:
 def scattered(run: dict[str, Any]) -> dict[str, Any]:
     given = {"script": "script", "name": "names"}
     step = {"run": run, "in": given, "scatter": "name", "out": ["out", "err"]}
-    return {**SCATTER, "steps": {"each": step}}
+    return {**copy.deepcopy(SCATTER), "steps": {"each": step}}
 
 
 def toil(
