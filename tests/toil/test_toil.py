@@ -5,10 +5,11 @@ These tests need Toil, which the others do without: ``tox -e toil`` has it.
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ TOOL: dict[str, Any] = {
     "stdout": "$(inputs.name).out",
     "stderr": "$(inputs.name).err",
 }
+PROGRAMS = ("sh", "cat", "sleep", "dd", "nc")
 SCATTER: dict[str, Any] = {
     "class": "Workflow",
     "requirements": {"ScatterFeatureRequirement": {}},
@@ -68,18 +70,18 @@ def door(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def system_layer(name: str) -> bytes:
-    """A shell and a few programs, with the name in the file ``image``."""
+def system_layer(name: str, programs: Sequence[str] = PROGRAMS) -> bytes:
+    """Busybox and links to it, with the name in the file ``image``."""
     tar = Tar().directory("bin").directory("tmp", 0o1777).file("image", name.encode())
     tar.file("bin/busybox", busybox(), 0o755)
-    for program in ("sh", "cat", "sleep", "dd", "nc", "mkdir"):
+    for program in programs:
         tar.link(f"bin/{program}", "busybox")
     return tar.bytes()
 
 
-def system(registry: FakeRegistry, name: str = "tool") -> str:
+def system(registry: FakeRegistry, name: str = "tool", programs: Sequence[str] = PROGRAMS) -> str:
     """The name of an image like that, which the registry has from now on."""
-    registry.add(name, "1", [system_layer(name)], compression="")
+    registry.add(name, "1", [system_layer(name, programs)], compression="")
     return f"{registry.authority}/{name}:1"
 
 
@@ -91,7 +93,7 @@ def tool(image: str, **requirements: Any) -> dict[str, Any]:
 def scattered(run: dict[str, Any]) -> dict[str, Any]:
     given = {"script": "script", "name": "names"}
     step = {"run": run, "in": given, "scatter": "name", "out": ["out", "err"]}
-    return {**SCATTER, "steps": {"each": step}}
+    return {**copy.deepcopy(SCATTER), "steps": {"each": step}}
 
 
 def toil(
@@ -150,9 +152,12 @@ def test_workers_that_start_at_once_fetch_an_image_once_and_add_nothing_to_its_w
 def test_images_are_there_before_the_first_job_and_then_no_registry_is_needed(
     home: Home, registry: FakeRegistry, tmp_path: Path
 ) -> None:
-    first, second = (system(registry, name) for name in ("first", "second"))
+    """One of them has no shell, which Toil by itself would need in it."""
+    first, second = system(registry, "first"), system(registry, "second", programs=())
     document = scattered(tool(first))
-    document["steps"]["late"] = {"run": tool(second), "in": {"script": "script"}, "out": ["out"]}
+    plain: dict[str, Any] = {"baseCommand": ["/bin/busybox", "cat", "/image"], "inputs": []}
+    plain.update(stdout="late.out", stderr="late.err")
+    document["steps"]["late"] = {"run": {**tool(second), **plain}, "in": {}, "out": ["out"]}
     document["outputs"]["late"] = {"type": "File", "outputSource": "late/out"}
     order = {"script": "cat /image", "names": ["a", "b"]}
     ran = toil(home, "userspace", tmp_path, document, order)
