@@ -91,9 +91,7 @@ def _engines(door: Door, known: Iterable[Result]) -> tuple[str, ...]:
         return (NO_ENGINE,)
     # `auto` is one of the others: it has a row where it has been run.
     ran = {one.engine for one in known if one.door == door.name}
-    # A door that needs more than a host has no rows before it was run somewhere.
-    shown = () if door.named_by else ENGINES
-    return tuple(one for one in ENGINES if one in ran or (one in shown and one != "auto"))
+    return tuple(engine for engine in ENGINES if engine != "auto" or engine in ran)
 
 
 def _cell(known: Iterable[Result], suite: str, door: str, engine: str) -> str:
