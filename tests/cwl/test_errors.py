@@ -12,6 +12,7 @@ from schema_salad.sourceline import cmap
 from schema_salad.utils import yaml_no_ts
 
 from cwl_userspace.cwl.images import Want, check, prepared
+from cwl_userspace.cwl.places import place_of
 from tests.containers import Home
 from tests.cwl.documents import archive, cwltool, layer, tool, workflow
 
@@ -74,6 +75,32 @@ def test_of_several_images_in_an_archive_the_document_must_name_one(
     assert "holds 2 images: a:1, b:1; say with dockerImageId" in refusal("dockerLoad: two.tar\n")
     missing = refusal("dockerLoad: two.tar\ndockerImageId: c:1\n")
     assert "holds no image 'c:1'; it holds a:1, b:1" in missing
+
+
+def test_an_image_of_the_store_serves_where_its_file_is_missing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in home.environment.items():
+        monkeypatch.setenv(name, value)
+    for text in ("dockerLoad: none.tar", "dockerImport: http://127.0.0.1:9/never"):
+        asked = want(tmp_path, f"{text}\ndockerImageId: busybox\n")
+        used, fetch = prepared(asked, True, False)
+        fetch()
+        assert used["dockerImageId"] == "busybox" and len(used) == 1
+        assert len(asked.requirement) == 2  # the document's own is as it was
+
+
+def test_a_file_that_is_not_beside_the_document_may_be_in_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "image.tar").touch()
+    monkeypatch.chdir(tmp_path)
+    document = f"{tmp_path}/beside/document.cwl"
+    assert place_of("image.tar", document) == f"{tmp_path}/image.tar"
+    (tmp_path / "beside" / "image.tar").touch()
+    assert place_of("image.tar", document) == f"{tmp_path}/beside/image.tar"
+    assert place_of("a b#1.tar", "http://x/y/z.cwl") == "http://x/y/a%20b%231.tar"
 
 
 def test_a_hint_that_cannot_be_met_is_an_error_of_another_kind(tmp_path: Path) -> None:

@@ -45,7 +45,6 @@ def test_a_research_object_has_the_digest_of_each_steps_image(home: Home, tmp_pa
     "option, said",
     [
         ("--no-container", "of the host\n"),
-        ("--leave-container", "asked for\n"),
         ("--force-docker-pull", None),
         ("--user-space-docker-cmd=/no/such/program", None),
     ],

@@ -83,33 +83,31 @@ def test_network_and_inputs_are_as_the_document_says(
     assert data.read_text() == "input\n"
 
 
-def test_an_input_is_changed_where_the_document_asks_for_an_update_in_place(
+FILL = "head -c 100000000 /dev/zero > /dev/shm/x && echo filled"
+NEEDS = {
+    "ResourceRequirement": {"ramMin": 30, "ramMax": 30, "coresMin": 1},
+    "cwltool:ShmSize": {"shmSize": "200m"},
+}
+
+
+def test_an_update_in_place_changes_the_input_and_advised_memory_is_no_limit(
     home: Home, tmp_path: Path
 ) -> None:
     data = tmp_path / "data.txt"
     data.write_text("input\n")
-    document = tool(
-        "echo more >> here; df -k /dev/shm | tail -n 1",
-        BUSYBOX,
-        requirements={**writing("here", inplace=True), "cwltool:ShmSize": {"shmSize": "3m"}},
-    )
+    script = f"{FILL}; df -k /dev/shm | tail -n 1; echo more >> here"
+    document = tool(script, BUSYBOX, requirements={**writing("here", inplace=True), **NEEDS})
     done = cwltool(home, tmp_path, document, order={"file": file(data)})
     assert done.code == 0, done.log
     assert data.read_text() == "input\nmore\n"
-    assert done.text("out").split()[1] == "3072"
+    filled, shm = done.text("out").splitlines()
+    assert filled == "filled" and shm.split()[1] == str(200 << 10)
 
 
-def test_a_limit_of_memory_holds_where_it_is_strict_and_is_advice_elsewhere(
-    home: Home, tmp_path: Path
-) -> None:
-    fill = "head -c 100000000 /dev/zero > /dev/shm/x && echo filled"
-    needs = {"ResourceRequirement": {"ramMin": 30, "ramMax": 30, "coresMin": 1},
-             "cwltool:ShmSize": {"shmSize": "200m"}}  # fmt: skip
-    document = tool(fill, BUSYBOX, requirements=needs)
-    advised = cwltool(home, tmp_path, document)
-    assert (advised.code, advised.text("out")) == (0, "filled\n"), advised.log
-    strict = cwltool(home, tmp_path, document, "--strict-memory-limit", "--strict-cpu-limit")
-    assert strict.code == 1 and "exited with status: 137" in strict.words, strict.log
+def test_a_strict_limit_of_memory_holds(home: Home, tmp_path: Path) -> None:
+    document = tool(FILL, BUSYBOX, requirements=NEEDS)
+    done = cwltool(home, tmp_path, document, "--strict-memory-limit", "--strict-cpu-limit")
+    assert done.code == 1 and "exited with status: 137" in done.words, done.log
 
 
 def test_a_tool_that_requires_cuda_sees_as_many_gpus_as_it_asks_for(
