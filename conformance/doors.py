@@ -134,6 +134,8 @@ _TOIL_WORDS = (
     "--bypass-file-store",
     "--scale=0.1",
 )
+# Given the runner's name first.
+_SLURM_TOIL = str(Path(__file__).parent / "slurm" / "toil")
 
 
 def _without_history(place: Place) -> Mapping[str, str]:
@@ -159,6 +161,15 @@ def _toil(
     return Door(name, runner, all_words, environment, networks, home=home, baseline=baseline)
 
 
+def _slurm_toil(name: str, runner: str, *words: str, networks: bool = True) -> Door:
+    """A runner of Toil's that gives its jobs to the cluster that SLURM_CONF names."""
+    return _toil(name, runner=_SLURM_TOIL, networks=networks)._replace(
+        words=(runner, *_TOIL_WORDS, *words),
+        needs=("node", "sbatch"),
+        named_by=("SLURM_CONF",),
+    )
+
+
 _ALL = (
     Door("extension", "cwltool-userspace"),
     Door(
@@ -176,28 +187,9 @@ _ALL = (
         needs=("node", "srun"),
         named_by=("SLURM_CONF",),
     ),
-    Door(
-        "slurm-toil",
-        str(Path(__file__).parent / "slurm" / "toil"),
-        words=("toil-cwl-runner", "--user-space-docker-cmd={cwl-userspace}"),
-        networks=False,
-        home="CWL_USERSPACE_TOIL",
-        needs=("node", "sbatch"),
-        named_by=("SLURM_CONF",),
-    ),
-    # Without Toil's file store, which cannot change a file in its place.
-    Door(
-        "slurm-toil-shared",
-        str(Path(__file__).parent / "slurm" / "toil"),
-        words=(
-            "toil-cwl-runner",
-            "--user-space-docker-cmd={cwl-userspace}",
-            "--bypass-file-store",
-        ),
-        networks=False,
-        home="CWL_USERSPACE_TOIL",
-        needs=("node", "sbatch"),
-        named_by=("SLURM_CONF",),
+    _slurm_toil("slurm-toil-userspace", "toil-cwl-userspace"),
+    _slurm_toil(
+        "slurm-toil", "toil-cwl-runner", "--user-space-docker-cmd={cwl-userspace}", networks=False
     ),
     _toil("toil-userspace", runner="toil-cwl-userspace"),
     _toil("toil-user-space", "--user-space-docker-cmd={cwl-userspace}", networks=False),
