@@ -56,11 +56,11 @@ def runners(image: str) -> dict[str, Runner]:
     stock = [cwltool, "--parallel"]
     found = {
         NONE: Runner([*stock, "--no-container"]),
-        "ours, extension": Runner(ours, variables={"CWL_USERSPACE_ENGINE": "userns"}),
-        "the same, a Python for each job": Runner(
+        "extension": Runner(ours, variables={"CWL_USERSPACE_ENGINE": "userns"}),
+        "extension without its server": Runner(
             ours, variables={"CWL_USERSPACE_ENGINE": "userns", "CWL_USERSPACE_LAUNCHER": "off"}
         ),
-        "ours, --user-space-docker-cmd": Runner(
+        "--user-space-docker-cmd": Runner(
             [*stock, f"--user-space-docker-cmd={scripts}/cwl-userspace"],
             variables={"CWL_USERSPACE_ENGINE": "userns"},
         ),
@@ -123,7 +123,7 @@ def show(table: Mapping[str, Runner], turns: Sequence[Mapping[str, float]], jobs
     for name in turns[0]:
         seconds = statistics.median(found[name] for found in turns)
         ratios = [found[name] / found[NONE] for found in turns]
-        line = f"{name:<32}{seconds:8.2f} s {jobs / seconds:8.1f} jobs/s"
+        line = f"{name:<30}{seconds:8.2f} s {jobs / seconds:8.1f} jobs/s"
         line += f"{statistics.median(ratios):8.2f} x ({min(ratios):.2f} to {max(ratios):.2f})"
         print(line + ("  scaled from fewer jobs" if table[name].slow else ""))
 

@@ -197,7 +197,7 @@ def test_a_program_gets_no_descriptor_but_its_standard_streams(server: Server) -
 
 def test_the_memory_of_a_long_job_is_that_of_all_its_processes(server: Server) -> None:
     hold = "dd if=/dev/zero of=/dev/null bs=50M count=1000000"
-    job = server.sh(f"{hold} & {hold} & sleep 4; kill %1 %2")
+    job = server.sh(f"{hold} & {hold} & sleep 3; kill %1 %2")
     assert job.wait(PATIENCE * 2) == 0
     assert 95 << 20 < job.memory < 200 << 20
 

@@ -219,12 +219,12 @@ def test_a_time_limit_ends_the_whole_tree_and_fails_the_job(
     home: Home, tmp_path: Path, started: list[Started]
 ) -> None:
     word = marker()
-    limit = {"ToolTimeLimit": {"timelimit": 3}}
+    limit = {"ToolTimeLimit": {"timelimit": 2}}
     one = Started(home, tmp_path, *tool(tree(word, "exec sleep 1000"), requirements=limit))
     started.append(one)
     assert one.wait() == 1
     assert all_gone(word, PATIENCE)
-    assert "exceeded time limit of 3 seconds and will be terminated" in one.log
+    assert "exceeded time limit of 2 seconds and will be terminated" in one.log
     assert "completed permanentFail" in one.log
 
 
