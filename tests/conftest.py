@@ -10,9 +10,6 @@ import pytest
 
 from tests.containers import ENGINES, OTHER_ENGINES, Box, Home, Tar, busybox, shell_layer
 
-# What needs programs that only some tox environment asks for.
-collect_ignore = [] if os.environ.get("CWL_USERSPACE_REAL_MPI") else ["cwl/test_real_mpi.py"]
-
 CONFIGURED = {
     "Env": ["FROM_IMAGE=is set", "PATH=/data/bin:/bin", "LD_PRELOAD=/no/such.so", "EMPTY="],
     "Entrypoint": ["/bin/printf", "%s|"],
@@ -21,9 +18,12 @@ CONFIGURED = {
     "User": "tool",
 }
 
-# Toil is large, and has an environment of its own: tox -e toil names the folder, so that there
-# pytest fails if it finds nothing in it.
-collect_ignore = [] if importlib.util.find_spec("toil") else ["toil"]
+# What needs large programs that only a tox environment asks for. Those environments name what they
+# run, so that there pytest fails if it finds nothing.
+collect_ignore = [
+    *([] if importlib.util.find_spec("toil") else ["toil"]),
+    *([] if os.environ.get("CWL_USERSPACE_REAL_MPI") else ["cwl/test_real_mpi.py"]),
+]
 
 
 @pytest.fixture(scope="session")

@@ -15,17 +15,20 @@ from typing import Any
 
 import pytest
 
-from tests.containers import Home
+from tests.containers import Home, shell_layer
 
 PACKAGE = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
-def cases(home: Home, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What each case of tests/guest.py has found."""
     program = shutil.which("linux.uml")
     assert program, "these tests need the package user-mode-linux"
     place = tmp_path_factory.mktemp("guest")
+    # The guest keeps its store in memory, so it gets no more than it needs.
+    home = Home(tmp_path_factory.mktemp("home-of-guest"))
+    home.add("busybox", shell_layer().bytes())
     command = Path(sys.executable).with_name("cwl-userspace")
     start = place / "start"
     words = [sys.executable, "-m", "tests.guest", home.place / "store", command]

@@ -223,7 +223,7 @@ def test_a_job_need_not_import_what_the_server_has(home: Home) -> None:
     assert home.call("--engine", "userns", "run", "busybox", "true").text == ""
     words = ["run", "-i", "--net=none", "--read-only=true", "--env=A=b", "busybox", "true"]
     done = subprocess.run(
-        [sys.executable, "-c", SHOW_MODULES, "--engine", "userns", *words],
+        [sys.executable, "-I", "-c", SHOW_MODULES, "--engine", "userns", *words],
         env=home.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

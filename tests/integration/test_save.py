@@ -58,7 +58,8 @@ def test_a_saved_image_is_loaded_as_the_same_files(home: Home, tmp_path: Path, o
     assert other.call("load", "-i", archive).text == "Loaded image: odd:2\n"
     assert facts(other.tree(odd), times=True) == facts(home.tree(odd), times=True)
     assert os.path.samefile(other.tree(odd) / "hard", other.tree(odd) / "a/one")
-    assert json.loads(other.call("inspect", "-f", "{{json .Config}}", odd).text) == CONFIG
+    config = json.loads(other.call("inspect", "-f", "{{json .Config}}", odd).text)
+    assert {name: value for name, value in config.items() if value} == CONFIG
     assert home.call("save", odd).out == archive.read_bytes()
 
 
