@@ -16,6 +16,8 @@ from cwl_userspace.cwl.places import place_of
 from tests.containers import Home
 from tests.cwl.documents import archive, cwltool, layer, tool, workflow
 
+pytestmark = pytest.mark.once
+
 
 def want(place: Path, text: str, required: bool = True) -> Want:
     """A DockerRequirement as cwltool reads it from a file."""

@@ -16,6 +16,8 @@ import pytest
 from tests.containers import Home, docker_archive, manifest, oci_layout
 from tests.cwl.documents import DOORS, archive, cwltool, layer, tool, workflow
 
+pytestmark = pytest.mark.once
+
 DIGEST = "127.0.0.1:9/by/digest"
 WORD = "cat /word"
 ENTRY = "/etc/made by/the document.txt"

@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.containers import Home, shell_layer
 from tests.cwl.documents import SCRIPTS, cwltool
+
+pytestmark = pytest.mark.once
 
 # Speaks as cwl_utils' cwlNodeEngine.js does, but its answer is how many expressions it has had.
 NODE = b"""#!/bin/sh

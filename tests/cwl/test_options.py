@@ -10,6 +10,8 @@ import pytest
 from tests.containers import Home
 from tests.cwl.documents import cwltool, layer, tool
 
+pytestmark = pytest.mark.once
+
 SAYS_WHERE = "test -e /word && cat /word || echo of the host"
 
 

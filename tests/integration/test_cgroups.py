@@ -17,6 +17,8 @@ import pytest
 
 from tests.containers import Home, shell_layer
 
+pytestmark = pytest.mark.once
+
 PACKAGE = Path(__file__).parent.parent.parent
 
 

@@ -22,6 +22,8 @@ from cwl_userspace.cwl.tool import make_tool
 from tests.containers import Home, Tar, docker_archive
 from tests.fake_registry import FakeRegistry
 
+pytestmark = pytest.mark.once
+
 TOOL: dict[str, Any] = {
     "class": "CommandLineTool",
     "baseCommand": "true",

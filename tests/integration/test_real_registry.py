@@ -16,6 +16,8 @@ import pytest
 
 from tests.containers import Home, oci_layout, shell_layer
 
+pytestmark = pytest.mark.once
+
 CONFIG = """
 version: 0.1
 storage:

@@ -119,6 +119,7 @@ def tried(engine: Changed, place: Path) -> dict[str, Finding]:
     return try_engine(engine, str(place), os.environ)
 
 
+@pytest.mark.once
 def test_an_engine_that_ignores_what_is_asked_is_found_out(tmp_path: Path) -> None:
     place = tmp_path / "place"
 
@@ -151,6 +152,7 @@ def test_an_engine_that_ignores_what_is_asked_is_found_out(tmp_path: Path) -> No
     assert set(contradictions(dict.fromkeys(PROMISES, ""), found)) >= {base.LIMITS}
 
 
+@pytest.mark.once
 def test_a_changed_image_a_wrong_code_and_a_survivor_are_found_out(tmp_path: Path) -> None:
     def change(spec: ContainerSpec) -> None:
         spec.own_tree = True
@@ -171,6 +173,7 @@ def test_a_changed_image_a_wrong_code_and_a_survivor_are_found_out(tmp_path: Pat
     assert "after SIGKILL of the supervisor" in survivors
 
 
+@pytest.mark.once
 def test_an_engine_that_cannot_start_anything_has_kept_nothing(tmp_path: Path) -> None:
     def fail(launch: Launch) -> None:
         launch.inside.append(["hostname"])
@@ -197,6 +200,7 @@ CARELESS = """
 """
 
 
+@pytest.mark.once
 def test_doctor_says_loudly_what_is_promised_and_not_kept(home: Home, tmp_path: Path) -> None:
     """An engine of another package, found by its entry point, that is careless."""
     (tmp_path / "careless.py").write_text(textwrap.dedent(CARELESS))

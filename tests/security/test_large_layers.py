@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import tars
 from tests.command import Command
 from tests.images import CONFIG, LAYER, MANIFEST, NAME, Layout, config_json
 from tests.security.conftest import Images
+
+pytestmark = pytest.mark.once
 
 
 def test_directories_one_in_another_are_made_and_removed(images: Images) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from conformance import badges, page, results
 from conformance.doors import DOORS
 from conformance.results import Result
+
+pytestmark = pytest.mark.once
 
 WHOLE = Result(
     suite="v1.2",

@@ -18,6 +18,8 @@ from conformance.records import FAILED, PASSED, Record
 from tests import suites
 from tests.suites import Tiny
 
+pytestmark = pytest.mark.once
+
 NAMES = ["one", "two", "three", "four"]
 _PATIENCE = 60
 

@@ -13,6 +13,8 @@ from conformance.problem import Problem
 from conformance.sources import find
 from tests import suites
 
+pytestmark = pytest.mark.once
+
 
 def v10(folder: Path) -> Path:
     """A checkout as that of v1.0 is: its list and its documents a folder further down."""

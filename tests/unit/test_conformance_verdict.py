@@ -12,6 +12,8 @@ from conformance.driver import judge
 from conformance.problem import Problem
 from conformance.records import FAILED, PASSED, UNSUPPORTED, Record
 
+pytestmark = pytest.mark.once
+
 CELL = ("v1.1", "extension", "proot")
 GOOD = Record("good", PASSED, "", 1.0, "")
 BAD = Record("bad", FAILED, "wrong output\nmore", 2.0, "log \x1b[31mred\x1b[0m \x00")

@@ -7,6 +7,8 @@ import pytest
 from cwl_userspace.build.dockerfile import Heredoc, Instruction, parse
 from cwl_userspace.errors import DockerfileError
 
+pytestmark = pytest.mark.once
+
 
 def read(text: str) -> list[tuple[str, str, int]]:
     found = parse(text.encode(), "Dockerfile").instructions

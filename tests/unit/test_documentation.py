@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from docutils.core import publish_string
 
+pytestmark = pytest.mark.once
+
 TOP = Path(__file__).parents[2]
 PAGES = sorted(
     page for place in (".", "docs", "conformance") for page in (TOP / place).glob("*.rst")

@@ -7,8 +7,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from cwl_userspace.engines.proot_loader import loaders
 from cwl_userspace.engines.status import status_program
+
+pytestmark = pytest.mark.once
 
 PROOT = shutil.which("proot") or "proot"
 

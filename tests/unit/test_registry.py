@@ -17,6 +17,8 @@ from cwl_userspace.oci import DOCUMENT_LIMIT, DOCUMENT_TYPES, Platform
 from tests.fake_registry import INDEX, OCI, FakeRegistry, descriptor, sha256
 from tests.pulling import Client
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("compression", ["", "gzip", "zstd"])
 def test_layers_arrive_byte_for_byte_whatever_their_compression(

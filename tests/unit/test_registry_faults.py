@@ -18,6 +18,8 @@ from cwl_userspace.reference import ImageReference
 from tests.fake_registry import FOR_EVER, FakeRegistry, sha256
 from tests.pulling import AMD64, Client
 
+pytestmark = pytest.mark.once
+
 # Does not compress, and is larger than what is read at once.
 BIG = random.Random(7).randbytes(3 << 20)
 

@@ -21,6 +21,8 @@ from tests.certificates import Authority
 from tests.fake_registry import FakeRegistry, sha256
 from tests.pulling import AMD64, Client
 
+pytestmark = pytest.mark.once
+
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

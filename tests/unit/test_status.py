@@ -22,6 +22,8 @@ from cwl_userspace.kernel.syscalls import MOUNT_ATTR_RDONLY
 from cwl_userspace.script import BLOCK, REPORT, TooLong, descriptors, script
 from tests.containers import waiting
 
+pytestmark = pytest.mark.once
+
 HERE = os.uname().machine
 PROOT = shutil.which("proot") or "proot"
 QEMU = shutil.which("qemu-aarch64-static") or "qemu-aarch64-static"
