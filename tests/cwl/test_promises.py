@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.containers import ENGINES, Home
 from tests.cwl.documents import SCRIPTS, cwltool, file, tool, workflow
 from tests.drivers import FakeDriver
 from tests.dynamic import dynamic_layer
+from tests.greeting import greeting
 
 BUSYBOX = {"dockerPull": "busybox"}
 ON = {"NetworkAccess": {"networkAccess": True}}
@@ -23,27 +23,14 @@ WRITE = 'cat "$0"; echo changed > "$0" || echo refused'
 @pytest.fixture
 def addresses() -> Iterator[list[str]]:
     """Two addresses of this host, one beyond 127.0.0.1, at which a server greets; its port last."""
-    server = socket.create_server(("0.0.0.0", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            connection.sendall(b"hello\n")
-            connection.close()
-
-    threading.Thread(target=serve, daemon=True).start()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # nothing is sent
             other = str(probe.getsockname()[0])
         except OSError:
             other = "127.0.0.2"
-    yield ["127.0.0.1", other, str(server.getsockname()[1])]
-    server.shutdown(socket.SHUT_RDWR)
-    server.close()
+    with greeting("0.0.0.0") as port:
+        yield ["127.0.0.1", other, str(port)]
 
 
 def writing(name: str, inplace: bool) -> dict[str, object]:

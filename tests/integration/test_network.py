@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.containers import Box, Home
+from tests.greeting import greeting
 
 TALK = "nc -w 3 127.0.0.1 {} < /dev/null"
 
@@ -17,21 +16,8 @@ TALK = "nc -w 3 127.0.0.1 {} < /dev/null"
 @pytest.fixture
 def port() -> Iterator[int]:
     """A server on the host's loopback that greets."""
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            connection.sendall(b"hello\n")
-            connection.close()
-
-    threading.Thread(target=serve, daemon=True).start()
-    yield server.getsockname()[1]
-    server.shutdown(socket.SHUT_RDWR)
-    server.close()
+    with greeting("127.0.0.1") as number:
+        yield number
 
 
 def test_the_network_of_the_host_is_there_unless_it_is_turned_off(box: Box, port: int) -> None:
