@@ -20,7 +20,8 @@ from cwl_userspace.oci import Platform
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
 from cwl_userspace.store.copy import copy_tree
-from cwl_userspace.store.images import add, chain_id, ensure
+from cwl_userspace.store.flatten import chain_id
+from cwl_userspace.store.images import add, ensure
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.remove import remove_image, remove_name
 from cwl_userspace.store.store import Store, abandoned, private_name
