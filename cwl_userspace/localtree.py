@@ -1,8 +1,8 @@
 """Trees on a local disk: a copy of a shared store's tree, made once for each host, for runs alone.
 
-``DIR/cwl-userspace-UID`` is a store (store/store.py) of which only ``trees``, ``tmp`` and ``locks``
-are used. It saves a shared file system from being asked for every file of every job; so whatever
-goes wrong with it, the run takes the shared tree, and the log says why.
+``DIR/cwl-userspace-UID`` is a store (store/store.py) of which only ``trees``, ``tmp``, ``leases``
+and ``locks`` are used. It saves a shared file system from being asked for every file of every job;
+so whatever goes wrong with it, the run takes the shared tree, and the log says why.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _check_age(local: Store, record: Record) -> None:
 
 def _copy(shared: Store, record: Record, local: Store, patience: float) -> None:
     """Make the copy unless another process does, or could not a short while ago."""
-    from cwl_userspace.store.workspace import lock
+    from cwl_userspace.store.lease import lease
 
     os.makedirs(os.path.dirname(local.path), exist_ok=True)
     try:
@@ -90,7 +90,7 @@ def _copy(shared: Store, record: Record, local: Store, patience: float) -> None:
     local.prepare()
     failed = f"locks/{record.chain.hex}.failed"
     _check_failed(local, failed)
-    with lock(local, record.chain.hex, patience) as held:
+    with lease(local, f"tree-{record.chain.hex}", patience) as held:
         if local.has_tree(record.chain):
             return
         if not held:

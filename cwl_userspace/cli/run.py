@@ -8,9 +8,10 @@ from cwl_userspace.cli.fetch import find_or_fetch
 from cwl_userspace.cli.request import request_of, stop_timeout
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import Words, parse
-from cwl_userspace.errors import EngineError, PromiseUnmet, UsageError
+from cwl_userspace.errors import EngineError, PromiseUnmet, StoreError, UsageError
 from cwl_userspace.settings import ON_UNMET
 from cwl_userspace.stdin import open_closed_streams
+from cwl_userspace.store.inuse import Use
 from cwl_userspace.store.store import any_container
 
 TYPE_CHECKING = False
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from cwl_userspace.containers import Container
     from cwl_userspace.engines.base import Engine, Launch
     from cwl_userspace.spec import ContainerSpec, ImageConfig, RunRequest
+    from cwl_userspace.store.records import Record
 
 # Accepted so that callers need not change, and said in the log once they would matter.
 _NOT_YET = ("publish",)
+# So often is an image fetched anew that somebody removes before it is known to be in use.
+_REMOVALS = 5
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -58,11 +62,32 @@ def execute(context: Context, words: Words) -> int:
 
         request = with_container(request, container)
         rootfs = container.rootfs(context.store)
-        spec = _spec(request, container.config, rootfs, context, own_tree=True)
-        return _run(context, words, spec, container.image, container, kept)
-    record = find_or_fetch(context, words.arguments[0], words.value("platform"))
-    spec = _spec(request, record.config, context.tree(record), context)
-    return _run(context, words, spec, str(record.id), kept=kept)
+        use = Use(rootfs, container.id)
+        use.begin()
+        try:
+            spec = _spec(request, container.config, rootfs, context, own_tree=True)
+            return _run(context, words, spec, container.image, use, container, kept)
+        finally:
+            use.end()
+    record, rootfs, use = _image(context, words)
+    try:
+        spec = _spec(request, record.config, rootfs, context)
+        return _run(context, words, spec, str(record.id), use, kept=kept)
+    finally:
+        use.end()
+
+
+def _image(context: Context, words: Words) -> tuple[Record, str, Use]:
+    """The image of the name, its tree, and that it is in use from now on."""
+    for _ in range(_REMOVALS):
+        record = find_or_fetch(context, words.arguments[0], words.value("platform"))
+        rootfs = context.tree(record)
+        use = Use(rootfs, record.chain.hex)
+        if use.begin():
+            return record, rootfs, use
+    raise StoreError(
+        f"{words.arguments[0]} is removed from the store again and again", "see who prunes it"
+    )
 
 
 def _container(context: Context, words: Words) -> Container | None:
@@ -101,6 +126,7 @@ def _run(
     words: Words,
     spec: ContainerSpec,
     image: str,
+    use: Use,
     container: Container | None = None,
     kept: Sequence[int] = (),
 ) -> int:
@@ -140,6 +166,7 @@ def _run(
             usage=usage,
             grace=stop_timeout(words),
             kept=kept,
+            use=use,
         )
     except EngineError:
         # What a probe found may have changed since: the next run looks again.

@@ -15,9 +15,12 @@ from cwl_userspace.oci import Image, Platform, load_json
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
 from cwl_userspace.store.flatten import Report, chain_id, flatten, publish
+from cwl_userspace.store.heart import now
+from cwl_userspace.store.lease import lease
+from cwl_userspace.store.phases import EXTRACT, PUBLISH, phase
 from cwl_userspace.store.records import Record
-from cwl_userspace.store.store import Store
-from cwl_userspace.store.workspace import lock
+from cwl_userspace.store.store import LEASES, Store
+from cwl_userspace.store.users import ADD, Busy
 
 
 def ensure(
@@ -30,14 +33,19 @@ def ensure(
 ) -> Record:
     """The image's record, fetched if the store lacks it or ``refresh`` is asked for.
 
-    Sources are tried in order. Raise ImageNotFound or the last source's error, with what each
+    Of several processes that ask at once, on whatever node, one fetches. Sources are tried in
+    order. Raise ImageNotFound or the last source's error, with what each
     of them said.
     """
     if not refresh and (found := _complete(store, reference)) is not None:
         return found
     store.prepare()
-    with lock(store, hashlib.sha256(str(reference).encode()).hexdigest()):
-        if not refresh and (found := _complete(store, reference)) is not None:
+    asked = now(os.path.join(store.path, LEASES)) if refresh else 0.0
+    with lease(store, f"name-{hashlib.sha256(str(reference).encode()).hexdigest()}"):
+        found = _complete(store, reference)
+        if found is not None and (
+            not refresh or _is_fresh(store, reference, found, platform, asked)
+        ):
             return found
         errors: list[ImageError] = []
         for source in sources:
@@ -55,6 +63,18 @@ def _complete(store: Store, reference: ImageReference) -> Record | None:
     except ImageNotFound:
         return None
     return record if store.has_tree(record.chain) else None
+
+
+def _is_fresh(
+    store: Store, reference: ImageReference, record: Record, platform: Platform, asked: float
+) -> bool:
+    """True if another process has fetched the image since we wanted it: so we need not, again."""
+    entry = os.path.join(store.path, "names", records.file_name(records.key_of(reference)))
+    kind = (record.document.get("os"), record.document.get("architecture"))
+    try:
+        return kind == (platform.os, platform.architecture) and os.stat(entry).st_mtime > asked
+    except OSError:
+        return False
 
 
 def _joined(reference: ImageReference, errors: list[ImageError]) -> ImageError:
@@ -81,20 +101,37 @@ def add(
     Raise ContentMismatch, LayerError or StoreError; then nothing of it can be seen.
     """
     store.prepare()
+    with Busy(store, ADD):
+        return _add(store, image, source, names, report, whiteouts)
+
+
+def _add(
+    store: Store,
+    image: Image,
+    source: Source,
+    names: Sequence[ImageReference],
+    report: Report,
+    whiteouts: bool,
+) -> Record:
     config = load_json(image.config, "the image configuration")
     if not isinstance(config, dict) or not isinstance(config.get("config") or {}, dict):
         raise ImageError("the image configuration is not an object", "the image is damaged")
     chain = chain_id([layer.diff_id for layer in image.layers if layer.diff_id])
     unknown = any(layer.diff_id is None for layer in image.layers)
-    if unknown or not store.has_tree(chain):
-        diff_ids = flatten(store, image, source, report, whiteouts)
+    if unknown:
+        with phase(EXTRACT):
+            diff_ids = flatten(store, image, source, report, whiteouts)
         chain = chain_id(diff_ids)
-        if unknown:
-            config = {
-                **config,
-                "rootfs": {"type": "layers", "diff_ids": [str(d) for d in diff_ids]},
-            }
-    return _file(store, image, config, chain, names, source.label)
+        rootfs = {"type": "layers", "diff_ids": [str(d) for d in diff_ids]}
+        config = {**config, "rootfs": rootfs}
+    elif not store.has_tree(chain):
+        # Another may fetch an image of the same layers under another name.
+        with lease(store, f"tree-{chain.hex}"):
+            if not store.has_tree(chain):
+                with phase(EXTRACT):
+                    flatten(store, image, source, report, whiteouts)
+    with phase(PUBLISH):
+        return _file(store, image, config, chain, names, source.label)
 
 
 def add_built(
@@ -110,11 +147,12 @@ def add_built(
     is known of that; it is asked only if the store lacks the tree, and the directory is taken.
     """
     chain = chain_id(diff_ids)
-    if not store.has_tree(chain):
-        directory, facts = built()
-        publish(store, directory, diff_ids, facts)
-    document = load_json(config, "the image configuration")
-    return _file(store, Image(config, ()), document, chain, names, "build")
+    with Busy(store, ADD):
+        if not store.has_tree(chain):
+            directory, facts = built()
+            publish(store, directory, diff_ids, facts)
+        document = load_json(config, "the image configuration")
+        return _file(store, Image(config, ()), document, chain, names, "build")
 
 
 def _file(
