@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cwl_userspace.log import Log
 from cwl_userspace.settings import Settings, load
-from cwl_userspace.store.store import Store
+from cwl_userspace.store.beneath import opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class Context:
         self.environ = environ
         self.settings: Settings = load(environ)
         self.engine = engine or self.settings.engine
-        self.store = Store(self.settings.store)
         self.log = Log(self.settings.state, quiet)
+        self.store = opened(self.settings.store, self.settings.beneath, self.log.note)
         self.usage = usage
 
     def tree(self, record: Record) -> str:

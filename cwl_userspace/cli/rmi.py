@@ -45,13 +45,20 @@ def _remove(context: Context, text: str, force: bool) -> None:
         raise ImageError(
             f"{text} is in use by the container {', '.join(used)}", "wait for its end, or kill it"
         )
-    names = [name for name, image in records.names(context.store) if image == str(record.id)]
+    own = context.store.own
+    names = [name for name, image in records.names(own) if image == str(record.id)]
+    here = record.store == own.path
+    if not names and not here:
+        raise ImageError(
+            f"{text} is in {record.store}, a store beneath yours, which is only read",
+            "it is removed by whoever keeps that store",
+        )
     wanted = [name for name in names if _is(name, text)] or names
     for name in wanted:
-        remove_name(context.store, name)
+        remove_name(own, name)
         print(f"Untagged: {ImageReference.parse(name).familiar}")
-    if set(wanted) == set(names):
-        remove_image(context.store, record)
+    if here and set(wanted) == set(names):
+        remove_image(own, record)
         print(f"Deleted: {record.id}")
 
 

@@ -46,7 +46,7 @@ def ensure(
                 return add(store, image, source, [reference], report)
             except ImageError as error:
                 errors.append(error)
-        raise _joined(reference, errors)
+        raise _joined(reference, errors, store.trouble)
 
 
 def _complete(store: Store, reference: ImageReference) -> Record | None:
@@ -57,15 +57,20 @@ def _complete(store: Store, reference: ImageReference) -> Record | None:
     return record if store.has_tree(record.chain) else None
 
 
-def _joined(reference: ImageReference, errors: list[ImageError]) -> ImageError:
+def _joined(reference: ImageReference, errors: list[ImageError], trouble: str) -> ImageError:
     """One error for several sources: the last decides its kind, all say their reason."""
     if len(errors) == 1:
+        if trouble:
+            errors[0].message += f"; {trouble}"
         return errors[0]
     if not errors:
         return ImageNotFound(f"nowhere to get {reference.familiar} from", "configure a registry")
     reasons = "; ".join(str(error) for error in errors)
+    trouble = trouble and f"; {trouble}"
     kind = type(errors[-1])
-    return kind(f"cannot get {reference.familiar} from any of {len(errors)} places: {reasons}")
+    return kind(
+        f"cannot get {reference.familiar} from any of {len(errors)} places: {reasons}{trouble}"
+    )
 
 
 def add(
@@ -141,7 +146,8 @@ def _file(
             "size": _tree_size(store, chain),
             "created": time.time(),
             "config": config,
-        }
+        },
+        store.path,
     )
     store.write_file(f"images/{identifier.hex}.json", record.to_json())
     for reference in names:

@@ -16,7 +16,11 @@ def remove_name(store: Store, key: str) -> None:
 
 
 def remove_image(store: Store, record: Record) -> None:
-    """Forget an image, and remove its tree unless another image has the same layers."""
+    """Forget an image, and remove its tree unless another image has the same layers.
+
+    What stores beneath have is neither removed nor counted.
+    """
+    store = store.own
     _unlink(store, f"images/{record.id.hex}.json")
     _unlink(store, f"blobs/sha256/{record.id.hex}")
     if record.manifest:

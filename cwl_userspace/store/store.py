@@ -27,7 +27,10 @@ from cwl_userspace.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cwl_userspace.digest import Digest
+    from cwl_userspace.store.beneath import Beneath
 
 FORMAT = "1"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -35,12 +38,38 @@ _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
 
 class Store:
-    """Paths of one store. Nothing is made until ``prepare`` is called by someone who writes."""
+    """Paths of one store. Nothing is made until ``prepare`` is called by someone who writes.
 
-    __slots__ = ("path",)
+    ``beneath`` are other people's stores: look-ups go through them, too, and nothing else does.
+    """
 
-    def __init__(self, path: str) -> None:
+    __slots__ = ("_beneath", "path")
+
+    def __init__(self, path: str, beneath: Beneath | None = None) -> None:
         self.path = path
+        self._beneath = beneath
+
+    @property
+    def own(self) -> Store:
+        """This store without those beneath: what is removed, and what is counted to remove it."""
+        return Store(self.path) if self._beneath else self
+
+    def all(self) -> Iterator[Store]:
+        """This store, and then those beneath that can be read."""
+        yield self.own
+        if self._beneath is not None:
+            yield from self._beneath.stores()
+
+    @property
+    def trouble(self) -> str:
+        """Why stores beneath could not be read, as far as they were asked; or nothing."""
+        return self._beneath.trouble if self._beneath is not None else ""
+
+    def leave_out(self, store: Store, error: StoreError) -> None:
+        """Go on without a store beneath that cannot be read; for this store the error is raised."""
+        if self._beneath is None or store.path == self.path:
+            raise error
+        self._beneath.leave_out(store, error)
 
     def prepare(self) -> None:
         """Make the store or check its format; raise StoreError where it cannot be used."""
@@ -73,11 +102,19 @@ class Store:
             )
 
     def tree(self, chain: Digest) -> str:
-        """The directory of the flattened tree for a chain of layers."""
-        return os.path.join(self.path, "trees", chain.hex, "rootfs")
+        """The directory of the flattened tree for a chain of layers, here or in a store beneath.
+
+        If there is none it is the one where this store would have it.
+        """
+        own = os.path.join(self.path, "trees", chain.hex, "rootfs")
+        if self._beneath is not None and not os.path.isdir(own):
+            for store in self._beneath.stores():
+                if store.has_tree(chain):
+                    return store.tree(chain)
+        return own
 
     def has_tree(self, chain: Digest) -> bool:
-        """True if that tree is here, and so is whole."""
+        """True if that tree is here or beneath, and so is whole."""
         return os.path.isdir(self.tree(chain))
 
     def write_file(self, name: str, content: str | bytes) -> None:
