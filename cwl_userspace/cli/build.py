@@ -104,8 +104,11 @@ def _options(context: Context, words: Words) -> Options:
 
 def _image(context: Context, name: str, platform: str, refresh: bool) -> Record:
     if refresh:
-        return fetch(context, ImageReference.parse(name), platform, refresh=True)
-    return find_or_fetch(context, name, platform)
+        record = fetch(context, ImageReference.parse(name), platform, refresh=True)
+    else:
+        record = find_or_fetch(context, name, platform)
+    context.stored_tree(record)  # steps look for trees, and not for packs
+    return record
 
 
 def _runner(context: Context, output: int) -> Runner:

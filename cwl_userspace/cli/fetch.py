@@ -17,7 +17,7 @@ def find_or_fetch(context: Context, name: str, platform: str = "") -> Record:
     """The image of a name or id, fetched if the store lacks it."""
     try:
         record = records.find(context.store, name)
-        if context.store.has_tree(record.chain):
+        if context.store.has(record.chain):
             return record
     except ImageNotFound as error:
         try:

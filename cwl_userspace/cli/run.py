@@ -8,7 +8,7 @@ from cwl_userspace.cli.fetch import find_or_fetch
 from cwl_userspace.cli.request import request_of, stop_timeout
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import Words, parse
-from cwl_userspace.errors import EngineError, PromiseUnmet, UsageError
+from cwl_userspace.errors import EngineError, PromiseUnmet, StoreError, UsageError
 from cwl_userspace.settings import ON_UNMET
 from cwl_userspace.stdin import open_closed_streams
 from cwl_userspace.store.store import any_container
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cwl_userspace.containers import Container
     from cwl_userspace.engines.base import Engine, Launch
     from cwl_userspace.spec import ContainerSpec, ImageConfig, RunRequest
+    from cwl_userspace.store.records import Record
 
 # Accepted so that callers need not change, and said in the log once they would matter.
 _NOT_YET = ("publish",)
@@ -61,8 +62,27 @@ def execute(context: Context, words: Words) -> int:
         spec = _spec(request, container.config, rootfs, context, own_tree=True)
         return _run(context, words, spec, container.image, container, kept)
     record = find_or_fetch(context, words.arguments[0], words.value("platform"))
-    spec = _spec(request, record.config, context.tree(record), context)
+    try:
+        rootfs = context.tree(record)
+    except StoreError as error:
+        record, rootfs = _fetched_again(context, words, error)
+    spec = _spec(request, record.config, rootfs, context)
+    if spec.identity.emulate_root and os.stat(rootfs).st_uid != os.geteuid() != 0:
+        from cwl_userspace.trees import owned
+
+        rootfs = owned(context.store, record, context.log.note)
+        spec = _spec(request, record.config, rootfs, context)
     return _run(context, words, spec, str(record.id), kept=kept)
+
+
+def _fetched_again(context: Context, words: Words, error: StoreError) -> tuple[Record, str]:
+    """The image and its tree, after the only copy turned out to be damaged and was put aside."""
+    from cwl_userspace.store.packs import PackDamaged
+
+    if not isinstance(error, PackDamaged):
+        raise error
+    record = find_or_fetch(context, words.arguments[0], words.value("platform"))
+    return record, context.tree(record)
 
 
 def _container(context: Context, words: Words) -> Container | None:

@@ -125,10 +125,10 @@ class Namespaced:
             return ["own_tree", spec.rootfs, stage]
         size = 0 if disk else spec.root_size or self._size
         if self._facts["overlay"] and not spec.read_only:
-            return ["overlay", spec.rootfs, stage, disk, size]
+            return ["overlay", spec.rootfs, stage, disk, size, *_made(spec)]
         view = _view(spec)
         if self._facts["overlay"] and len(view["binds"]) > _MOST_BINDS:
-            return ["overlay", spec.rootfs, stage, disk, size]
+            return ["overlay", spec.rootfs, stage, disk, size, *_made(spec)]
         return ["assemble", spec.rootfs, stage, view, size]
 
     def _places(self, spec: ContainerSpec, disk: str) -> list[list[Any]]:
@@ -185,9 +185,27 @@ def _empty(path: str) -> bool:
         return False
 
 
-def _view(spec: ContainerSpec) -> dict[str, Any]:
-    """What to assemble: room for every mount point, file and directory that is to be made."""
+def _made(spec: ContainerSpec) -> list[list[tuple[str, int]]]:
+    """The directories that an overlay needs of its own above a tree of another user's.
+
+    They are those in which something is to be made. Real root needs none.
+    """
+    if os.geteuid() in (0, os.stat(spec.rootfs).st_uid):
+        return []
     view = View(spec.rootfs)
+    for path in _WRITABLE:
+        view.expand(view.resolve(path))
+    found = []
+    for path in _view(spec, view)["directories"]:
+        place = spec.rootfs + path
+        if path != "/" and os.path.isdir(place):
+            found.append((path, os.stat(place).st_mode & 0o1777))
+    return [found]
+
+
+def _view(spec: ContainerSpec, view: View | None = None) -> dict[str, Any]:
+    """What to assemble: room for every mount point, file and directory that is to be made."""
+    view = view or View(spec.rootfs)
     for path in ("/dev", "/proc", *_WRITABLE, spec.working_dir):
         place = view.resolve(path)
         if not os.path.isdir(view.host(place)):

@@ -44,9 +44,14 @@ def walk(root: bytes) -> Iterator[tuple[tar.Entry, bytes]]:
                 yield tar.Entry(tar.HARD_LINK, name, first, mode, 0, mtime), path
 
 
-def tree_bytes(rootfs: str) -> Iterator[bytes]:
-    """The bytes of a tree as one tar; raise StoreError for what cannot be read."""
+def tree_bytes(rootfs: str, exact: bool = False) -> Iterator[bytes]:
+    """The bytes of a tree as one tar; raise StoreError for what cannot be read.
+
+    Times are whole seconds, as in layers, or ``exact``.
+    """
     for entry, path in walk(os.fsencode(rootfs)):
+        if exact:
+            entry.mtime = os.lstat(path).st_mtime_ns / 1e9
         yield from member(entry, content_of(path))
     yield END
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,7 +12,7 @@ from cwl_userspace.errors import ImageError, ImageNotFound
 from cwl_userspace.image.source import Source
 from cwl_userspace.oci import Image, Platform, load_json
 from cwl_userspace.reference import ImageReference
-from cwl_userspace.store import records
+from cwl_userspace.store import packs, records
 from cwl_userspace.store.flatten import Report, chain_id, flatten, publish
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.store import Store
@@ -54,7 +53,7 @@ def _complete(store: Store, reference: ImageReference) -> Record | None:
         record = records.by_reference(store, reference)
     except ImageNotFound:
         return None
-    return record if store.has_tree(record.chain) else None
+    return record if store.has(record.chain) else None
 
 
 def _joined(reference: ImageReference, errors: list[ImageError], trouble: str) -> ImageError:
@@ -91,14 +90,16 @@ def add(
         raise ImageError("the image configuration is not an object", "the image is damaged")
     chain = chain_id([layer.diff_id for layer in image.layers if layer.diff_id])
     unknown = any(layer.diff_id is None for layer in image.layers)
-    if unknown or not store.has_tree(chain):
+    if unknown:
         diff_ids = flatten(store, image, source, report, whiteouts)
         chain = chain_id(diff_ids)
-        if unknown:
-            config = {
-                **config,
-                "rootfs": {"type": "layers", "diff_ids": [str(d) for d in diff_ids]},
-            }
+        config = {**config, "rootfs": {"type": "layers", "diff_ids": [str(d) for d in diff_ids]}}
+    elif not store.has(chain):
+
+        def make(place: Store) -> Digest:
+            return chain_id(flatten(place, image, source, report, whiteouts))
+
+        chain = store.elsewhere(store, make) if store.elsewhere else make(store)
     return _file(store, image, config, chain, names, source.label)
 
 
@@ -143,7 +144,7 @@ def _file(
             "id": str(identifier),
             "chain": str(chain),
             "manifest": str(image.manifest_digest or ""),
-            "size": _tree_size(store, chain),
+            "size": int(packs.facts(store, chain).get("bytes", 0)),
             "created": time.time(),
             "config": config,
         },
@@ -160,9 +161,3 @@ def name(store: Store, reference: ImageReference, record: Record, origin: str) -
     key = records.key_of(reference)
     entry = {"name": key, "image": str(record.id), "origin": origin, "time": time.time()}
     store.write_file(f"names/{records.file_name(key)}", json.dumps(entry))
-
-
-def _tree_size(store: Store, chain: Digest) -> int:
-    path = os.path.join(os.path.dirname(store.tree(chain)), "tree.json")
-    with open(path, "rb") as file:
-        return int(json.loads(file.read())["bytes"])

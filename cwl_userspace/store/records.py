@@ -101,7 +101,7 @@ def find(store: Store, text: str) -> Record:
 def by_reference(store: Store, reference: ImageReference) -> Record:
     """The image filed under a name; raise ImageNotFound if there is none.
 
-    Of several stores the first decides that has the name and, somewhere, the image's tree.
+    Of several stores the first decides that has the name and, somewhere, the image's files.
     """
     key = key_of(reference)
     first = None
@@ -111,7 +111,7 @@ def by_reference(store: Store, reference: ImageReference) -> Record:
         except StoreError as error:
             store.leave_out(each, error)
             continue
-        if found is not None and (each is store or store.has_tree(found.chain)):
+        if found is not None and (each is store or store.has(found.chain)):
             return found
         first = first or found
     if first is not None:

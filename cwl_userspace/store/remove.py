@@ -27,12 +27,12 @@ def remove_image(store: Store, record: Record) -> None:
         _unlink(store, f"blobs/sha256/{record.manifest.removeprefix('sha256:')}")
     others = (records.by_id(store, i).chain for i in records.identifiers(store))
     if record.chain not in others:
-        _remove_tree(store, record)
+        for form in ("trees", "packs"):
+            _remove_directory(store, os.path.join(store.path, form, record.chain.hex))
 
 
-def _remove_tree(store: Store, record: Record) -> None:
-    """Rename the tree aside first, so that no reader sees a half of it."""
-    published = os.path.dirname(store.tree(record.chain))
+def _remove_directory(store: Store, published: str) -> None:
+    """Rename a tree or a pack aside first, so that no reader sees a half of it."""
     aside = os.path.join(store.path, "tmp", private_name())
     try:
         os.rename(published, aside)

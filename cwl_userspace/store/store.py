@@ -8,6 +8,7 @@ Layout (format 1), below the directory that the settings name::
     blobs/sha256/HEX           configurations and manifests, as they were fetched
     trees/CHAIN/rootfs         the flattened tree; CHAIN is the ChainID of config.md
     trees/CHAIN/tree.json      what was built, beside the tree and never inside it
+    packs/CHAIN/               the same tree as one file, for local disks: see packs.py
     containers/NAME/rootfs     a container's own tree, which its runs write; kept from other users
     containers/NAME/container.json   its id, image and configuration: see containers.py
     build/                     steps of Dockerfiles and their layers (build/cache.py): they save
@@ -27,7 +28,7 @@ from cwl_userspace.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cwl_userspace.digest import Digest
     from cwl_userspace.store.beneath import Beneath
@@ -41,13 +42,17 @@ class Store:
     """Paths of one store. Nothing is made until ``prepare`` is called by someone who writes.
 
     ``beneath`` are other people's stores: look-ups go through them, too, and nothing else does.
+    ``elsewhere``, if somebody sets it, has trees made in another store and leaves a pack in this
+    one (localtree.py): it is given this store, and what makes a tree in a store.
     """
 
-    __slots__ = ("_beneath", "path")
+    __slots__ = ("_beneath", "_distrusted", "elsewhere", "path")
 
     def __init__(self, path: str, beneath: Beneath | None = None) -> None:
         self.path = path
         self._beneath = beneath
+        self._distrusted: set[str] = set()
+        self.elsewhere: Callable[[Store, Callable[[Store], Digest]], Digest] | None = None
 
     @property
     def own(self) -> Store:
@@ -116,6 +121,21 @@ class Store:
     def has_tree(self, chain: Digest) -> bool:
         """True if that tree is here or beneath, and so is whole."""
         return os.path.isdir(self.tree(chain))
+
+    def has(self, chain: Digest) -> bool:
+        """True if an image's files are here or beneath in either form, so that it can be run."""
+        return self.has_tree(chain) or next(self.packs(chain), None) is not None
+
+    def packs(self, chain: Digest) -> Iterator[str]:
+        """The directories of all packs of a tree: here first, then beneath."""
+        for store in self.all():
+            path = os.path.join(store.path, "packs", chain.hex)
+            if os.path.isdir(path) and path not in self._distrusted:
+                yield path
+
+    def trust(self, pack: str, trusted: bool) -> None:
+        """Use a pack no more in this process, though its directory is there; or use it again."""
+        (self._distrusted.discard if trusted else self._distrusted.add)(pack)
 
     def write_file(self, name: str, content: str | bytes) -> None:
         """Put a small file at a place below the store, whole or not at all."""
