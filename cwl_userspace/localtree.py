@@ -1,9 +1,9 @@
 """Trees on a local disk: unpacked from one file of the shared store, once for each host, for runs.
 
-``DIR/cwl-userspace-UID`` is a store (store/store.py) of which only ``trees``, ``tmp`` and ``locks``
-are used. A shared file system gives it one file (store/packs.py) and is asked for none of the
-tree's, neither then nor by the jobs. Whatever goes wrong with it, the run takes the shared tree,
-and the log says why.
+``DIR/cwl-userspace-UID`` is a store (store/store.py) of which only ``trees``, ``tmp``, ``leases``
+and ``locks`` are used. A shared file system gives it one file (store/packs.py) and is asked for
+none of the tree's, neither then nor by the jobs. Whatever goes wrong with it, the run takes the
+shared tree, and the log says why.
 """
 
 from __future__ import annotations
@@ -140,13 +140,13 @@ def _unpack(
     note: Callable[[str], object],
 ) -> str:
     """Unpack the tree unless another process does, or could not a short while ago; its name."""
+    from cwl_userspace.store.lease import lease
     from cwl_userspace.store.packs import PackDamaged
-    from cwl_userspace.store.workspace import lock
 
     _prepare(local)
     failed = f"locks/{record.chain.hex}.failed"
     _check_failed(local, failed)
-    with lock(local, record.chain.hex, patience) as held:
+    with lease(local, f"tree-{record.chain.hex}", patience) as held:
         name, here = _generation(local, record.chain)
         if here:
             return name
@@ -221,7 +221,7 @@ def _have_pack(
 ) -> bool:
     """True if there is a pack, made now of the shared tree by whoever is the first on any node."""
     from cwl_userspace.store import packs
-    from cwl_userspace.store.workspace import lock
+    from cwl_userspace.store.lease import lease
 
     def there() -> bool:
         return next(shared.packs(record.chain), None) is not None
@@ -230,7 +230,7 @@ def _have_pack(
         return True
     try:
         shared.prepare()
-        with lock(shared, f"{record.chain.hex}.pack", patience) as held:
+        with lease(shared, f"pack-{record.chain.hex}", patience) as held:
             if held and not there():
                 directory = os.path.dirname(shared.tree(record.chain))
                 packs.make(shared, record.chain, directory, asroot.with_all_rights)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cwl_userspace.engines.base import Launch
     from cwl_userspace.guard import Guard
     from cwl_userspace.limits import Limiter
+    from cwl_userspace.store.inuse import Use
     from cwl_userspace.terminal import Terminal
 
 _PLACE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -62,6 +63,7 @@ def run(
     usage: Usage | None = None,
     grace: float = GRACE,
     kept: Sequence[int] = (),
+    use: Use | None = None,
 ) -> int:
     """Run a launch to its end and return the program's exit code, 128 + n for a signal.
 
@@ -69,12 +71,14 @@ def run(
     process ends the container. ``started`` is called once the keeper runs, ``say`` with what is
     to be known of how the limits are kept; ``usage`` is filled in; ``grace`` is how many seconds a
     program has to end once it was asked to. It inherits the descriptors ``kept`` under their
-    numbers, which are high ones. Raise CommandNotFound,
+    numbers, which are high ones. ``use`` is what the container uses of a store, of which signs of
+    life are given while it runs. Raise CommandNotFound,
     CommandNotExecutable or EngineError if the program could not be started, UsageError for a
     processor that is not there, and LimitReached if a limit has ended the container.
     """
     caller = os.getppid()
     supervisor = _Supervisor(launch, usage or Usage(), grace, kept)
+    supervisor.use = use
     try:
         supervisor.start(say)
         if started is not None:
@@ -93,6 +97,7 @@ class _Supervisor:
         self._usage = usage
         self._grace = grace
         self._kept = kept
+        self.use: Use | None = None
         self._limiter: Limiter | None = None
         self._report_in, self._report_out = os.pipe()
         self._lifeline_in, self._lifeline_out = os.pipe()
@@ -253,6 +258,7 @@ class _Supervisor:
         services = [s for s in (self._relay, self._terminal) if s is not None]
         lifeline, self._lifeline_out = self._lifeline_out, -1
         self._vigil = Vigil(self._launch, self._pid, lifeline, services, self._limiter, self._grace)
+        self._vigil.use = self.use
         if self._usage.sampled and not self._launch.limits.get("memory"):
             from cwl_userspace.memory import Peak
 

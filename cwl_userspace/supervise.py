@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cwl_userspace.engines.base import Launch
     from cwl_userspace.limits import Limiter
     from cwl_userspace.memory import Peak
+    from cwl_userspace.store.inuse import Use
 
     class Service(Protocol):
         """Something that copies bytes to or from the program."""
@@ -46,7 +47,7 @@ class Vigil:
     """One wait. Afterwards: ``asked``, the first signal that asked the program to end, or 0;
     ``orphans``, true if the keeper was killed; ``unwritable``, why the program's output could not
     be passed on; ``largest``, the memory in bytes of the largest process that was reaped. Before,
-    ``memory`` may be set, which then looks at all of them.
+    ``memory`` may be set, which then looks at all of them, and ``use``, which gives signs of life.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Vigil:
         self.unwritable: OSError | None = None
         self.largest = 0
         self.memory: Peak | None = None
+        self.use: Use | None = None
 
     def wait(self, wakeup: int, caller: int) -> int:
         """Serve until the keeper has ended; return its exit code.
@@ -142,6 +144,8 @@ class Vigil:
         waits = self._limiter.waits() if self._limiter is not None else []
         if self.memory is not None:
             waits.append(self.memory.wait())
+        if self.use is not None:
+            waits.append(self.use.wait())
         if check_parent:
             waits.append(_PARENT_CHECK)
         if self._deadline:
@@ -182,6 +186,8 @@ class Vigil:
         """See whether a limit has been reached, and how much memory is in use."""
         if self.memory is not None:
             self.memory.look()
+        if self.use is not None:
+            self.use.look()
         reached = self._limiter.look() if self._limiter is not None else ""
         if reached == "time":
             self._forward(signals.SIGTERM)

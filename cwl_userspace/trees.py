@@ -11,8 +11,9 @@ import os
 from cwl_userspace import asroot
 from cwl_userspace.errors import StoreError
 from cwl_userspace.store import packs
+from cwl_userspace.store.lease import lease
 from cwl_userspace.store.store import Store
-from cwl_userspace.store.workspace import lock, workspace
+from cwl_userspace.store.workspace import workspace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _made(store: Store, record: Record, make: Callable[[str], object]) -> str:
     from cwl_userspace.kernel.syscalls import sync_filesystem
 
     store.prepare()
-    with lock(store, record.chain.hex):
+    with lease(store, f"tree-{record.chain.hex}"):
         if not store.has_tree(record.chain):
             with workspace(store) as private:
                 try:

@@ -29,6 +29,7 @@ VERBS = {
     "load": ("load", "load images from an archive or an OCI layout"),
     "import": ("import_", "make an image of a root file system in a tar"),
     "rmi": ("rmi", "remove images"),
+    "prune": ("prune", "remove what is needed no more"),
     "kill": ("kill", "end a running container"),
     "stats": ("stats", "show the memory of a running container"),
     "build": ("build", "build an image from a Dockerfile"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from copy import copy
 
 from cwl_userspace.build.builder import Builder, Means, Options
@@ -18,6 +19,7 @@ from cwl_userspace.engines.base import EMULATED_ROOT
 from cwl_userspace.engines.choose import choose
 from cwl_userspace.errors import UsageError
 from cwl_userspace.reference import ImageReference
+from cwl_userspace.store.inuse import BUILD, RUN, Busy
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.workspace import workspace
 
@@ -52,7 +54,8 @@ def command(context: Context, argv: Sequence[str]) -> int:
     context.log.quiet = context.log.quiet or words.flag("quiet")
     options = _options(context, words)
     context.store.prepare()
-    with workspace(context.store) as private:
+    with ExitStack() as uses, workspace(context.store) as private:
+        uses.enter_context(Busy(context.store, BUILD))
         given = read(words.arguments[0], words.value("file"), private)
         quiet = words.flag("quiet")
         output = _aside(private) if quiet else 2
@@ -60,7 +63,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
             store=context.store,
             private=private,
             context=given.context,
-            fetch=lambda name, platform: _image(context, name, platform, words.flag("pull")),
+            fetch=lambda name, platform: _image(context, name, platform, words.flag("pull"), uses),
             runner=lambda: _runner(context, output),
             say=lambda text: None if quiet else _say(text),
         )
@@ -102,12 +105,14 @@ def _options(context: Context, words: Words) -> Options:
     )
 
 
-def _image(context: Context, name: str, platform: str, refresh: bool) -> Record:
+def _image(context: Context, name: str, platform: str, refresh: bool, uses: ExitStack) -> Record:
+    """An image whose tree is in use until the build has ended."""
     if refresh:
         record = fetch(context, ImageReference.parse(name), platform, refresh=True)
     else:
         record = find_or_fetch(context, name, platform)
     context.stored_tree(record)  # steps look for trees, and not for packs
+    uses.enter_context(Busy(context.store, RUN, record.chain.hex))
     return record
 
 

@@ -12,6 +12,7 @@ from cwl_userspace.cli.help import show
 from cwl_userspace.cli.request import request_of
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
+from cwl_userspace.store.inuse import RUN, Busy
 
 OPTIONS = (
     Option("--name", VALUE, "a name for run, rm and inspect; the id's beginning if not given", "N"),
@@ -46,7 +47,8 @@ def command(context: Context, argv: Sequence[str]) -> int:
     record = find_or_fetch(context, image, words.value("platform"))
     document = containers.record_of(record, image, request, time.time())
     tree = context.stored_tree(record)
-    _, unread = containers.create(context.store, name, tree, document)
+    with Busy(context.store, RUN, record.chain.hex):
+        _, unread = containers.create(context.store, name, tree, document)
     if unread:
         places = ", ".join(path.removeprefix(tree) for path in unread[:3])
         more = f" and {len(unread) - 3} more" if len(unread) > 3 else ""

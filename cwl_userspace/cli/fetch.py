@@ -5,6 +5,7 @@ from __future__ import annotations
 from cwl_userspace.errors import ImageNotFound, InvalidReference
 from cwl_userspace.reference import DOCKER_HUB, ImageReference
 from cwl_userspace.store import records
+from cwl_userspace.store.inuse import note_use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 
 
 def find_or_fetch(context: Context, name: str, platform: str = "") -> Record:
-    """The image of a name or id, fetched if the store lacks it."""
+    """The image of a name or id, fetched if the store lacks it. Note that it was used."""
+    context.store.check()
     try:
         record = records.find(context.store, name)
         if context.store.has(record.chain):
+            note_use(context.store, record.id.hex)
             return record
     except ImageNotFound as error:
         try:
@@ -63,11 +66,18 @@ def sources(context: Context, reference: ImageReference) -> list[Source]:
             insecure = _insecure(context, mirror)
             found.append(
                 Registry(
-                    reference.registry, endpoint=mirror, insecure=insecure, credentials=credentials
+                    reference.registry,
+                    endpoint=mirror,
+                    insecure=insecure,
+                    credentials=credentials,
+                    known=context.store.blob,
                 )
             )
     insecure = entry.insecure if entry else False
-    found.append(Registry(reference.registry, insecure=insecure, credentials=credentials))
+    known = context.store.blob
+    found.append(
+        Registry(reference.registry, insecure=insecure, credentials=credentials, known=known)
+    )
     return found
 
 

@@ -11,7 +11,8 @@ from cwl_userspace.cli.words import FLAG, Option, parse
 from cwl_userspace.errors import ImageError, ImageNotFound, InvalidReference, UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
-from cwl_userspace.store.remove import remove_image, remove_name
+from cwl_userspace.store.inuse import in_use
+from cwl_userspace.store.remove import is_protected, remove_image, remove_name
 
 OPTIONS = (
     Option("-f --force", FLAG, "remove even what a container is running from"),
@@ -41,10 +42,10 @@ def _remove(context: Context, text: str, force: bool) -> None:
     used = [
         r["id"][:12] for r in runs.running(context.settings.state) if r["image"] == str(record.id)
     ]
-    if used and not force:
-        raise ImageError(
-            f"{text} is in use by the container {', '.join(used)}", "wait for its end, or kill it"
-        )
+    users = [owner.shown() for owner in in_use(context.store).get(record.chain.hex, [])]
+    if (used or users) and not force:
+        who = f"the container {', '.join(used)}" if used else ", ".join(users)
+        raise ImageError(f"{text} is in use by {who}", "wait for its end, or kill it")
     own = context.store.own
     names = [name for name, image in records.names(own) if image == str(record.id)]
     here = record.store == own.path
@@ -55,10 +56,17 @@ def _remove(context: Context, text: str, force: bool) -> None:
         )
     wanted = [name for name in names if _is(name, text)] or names
     for name in wanted:
+        if is_protected(own, name):
+            familiar = ImageReference.parse(name).familiar
+            raise ImageError(
+                f"{familiar} is protected",
+                f"take that back with cwl-userspace unprotect {familiar}",
+            )
+    for name in wanted:
         remove_name(own, name)
         print(f"Untagged: {ImageReference.parse(name).familiar}")
     if here and set(wanted) == set(names):
-        remove_image(own, record)
+        remove_image(own, record, force)
         print(f"Deleted: {record.id}")
 
 

@@ -11,6 +11,7 @@ from cwl_userspace.cli.words import Words, parse
 from cwl_userspace.errors import EngineError, PromiseUnmet, StoreError, UsageError
 from cwl_userspace.settings import ON_UNMET
 from cwl_userspace.stdin import open_closed_streams
+from cwl_userspace.store.inuse import Use
 from cwl_userspace.store.store import any_container
 
 TYPE_CHECKING = False
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # Accepted so that callers need not change, and said in the log once they would matter.
 _NOT_YET = ("publish",)
+# So often is an image fetched anew that somebody removes before it is known to be in use.
+_REMOVALS = 5
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -59,30 +62,58 @@ def execute(context: Context, words: Words) -> int:
 
         request = with_container(request, container)
         rootfs = container.rootfs(context.store)
-        spec = _spec(request, container.config, rootfs, context, own_tree=True)
-        return _run(context, words, spec, container.image, container, kept)
-    record = find_or_fetch(context, words.arguments[0], words.value("platform"))
+        use = Use(rootfs, container.id)
+        use.begin()
+        try:
+            spec = _spec(request, container.config, rootfs, context, own_tree=True)
+            return _run(context, words, spec, container.image, use, container, kept)
+        finally:
+            use.end()
+    record, rootfs, use = _image(context, words)
     try:
-        rootfs = context.tree(record)
-    except StoreError as error:
-        record, rootfs = _fetched_again(context, words, error)
-    spec = _spec(request, record.config, rootfs, context)
-    if spec.identity.emulate_root and os.stat(rootfs).st_uid != os.geteuid() != 0:
-        from cwl_userspace.trees import owned
-
-        rootfs = owned(context.store, record, context.log.note)
         spec = _spec(request, record.config, rootfs, context)
-    return _run(context, words, spec, str(record.id), kept=kept)
+        if spec.identity.emulate_root and os.stat(rootfs).st_uid != os.geteuid() != 0:
+            use.end()
+            rootfs, use = _owned(context, record)
+            spec = _spec(request, record.config, rootfs, context)
+        return _run(context, words, spec, str(record.id), use, kept=kept)
+    finally:
+        use.end()
 
 
-def _fetched_again(context: Context, words: Words, error: StoreError) -> tuple[Record, str]:
-    """The image and its tree, after the only copy turned out to be damaged and was put aside."""
+def _image(context: Context, words: Words) -> tuple[Record, str, Use]:
+    """The image of the name, its tree, and that it is in use from now on."""
+    for _ in range(_REMOVALS):
+        record = find_or_fetch(context, words.arguments[0], words.value("platform"))
+        try:
+            rootfs = context.tree(record)
+        except StoreError as error:
+            _check_damaged(error)
+            continue
+        use = Use(rootfs, record.chain.hex, context.store.is_beneath(rootfs))
+        if use.begin():
+            return record, rootfs, use
+    raise StoreError(
+        f"{words.arguments[0]} is removed from the store again and again", "see who prunes it"
+    )
+
+
+def _check_damaged(error: StoreError) -> None:
+    """Let an image be fetched anew whose only copy is damaged, and put aside; else raise again."""
     from cwl_userspace.store.packs import PackDamaged
 
     if not isinstance(error, PackDamaged):
         raise error
-    record = find_or_fetch(context, words.arguments[0], words.value("platform"))
-    return record, context.tree(record)
+
+
+def _owned(context: Context, record: Record) -> tuple[str, Use]:
+    """A tree of the caller's own, for a root that changes what is in it, and that it is in use."""
+    from cwl_userspace.trees import owned
+
+    rootfs = owned(context.store, record, context.log.note)
+    use = Use(rootfs, record.chain.hex)
+    use.begin()
+    return rootfs, use
 
 
 def _container(context: Context, words: Words) -> Container | None:
@@ -121,6 +152,7 @@ def _run(
     words: Words,
     spec: ContainerSpec,
     image: str,
+    use: Use,
     container: Container | None = None,
     kept: Sequence[int] = (),
 ) -> int:
@@ -160,6 +192,7 @@ def _run(
             usage=usage,
             grace=stop_timeout(words),
             kept=kept,
+            use=use,
         )
     except EngineError:
         # What a probe found may have changed since: the next run looks again.

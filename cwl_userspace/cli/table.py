@@ -1,4 +1,4 @@
-"""Rows under titles, as wide as they must be."""
+"""Rows under titles, as wide as they must be, and sizes as people read them."""
 
 from __future__ import annotations
 
@@ -11,3 +11,12 @@ def table(titles: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> str:
     widths = {key: max(len(line[key]) for line in lines) for key in titles}
     shown = ("   ".join(line[key].ljust(widths[key]) for key in titles) for line in lines)
     return "".join(f"{line.rstrip()}\n" for line in shown)
+
+
+def human_size(size: float) -> str:
+    """A number of bytes in decimal units, as Docker shows it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g}{unit}"
+        size /= 1000
+    return f"{size:.3g}TB"

@@ -15,8 +15,9 @@ from cwl_userspace.oci import Platform
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
 from cwl_userspace.store.images import add
+from cwl_userspace.store.lease import lease
 from cwl_userspace.store.store import Store
-from cwl_userspace.store.workspace import lock, workspace
+from cwl_userspace.store.workspace import workspace
 
 Say = Callable[[str], None]
 _CHUNK = 1 << 20
@@ -38,10 +39,10 @@ def acquire(
 
     *kind* is dockerLoad or dockerImport; *wanted* is what the document calls the image, or
     nothing: it is filed under that, too, and of several in an archive it is the one. Processes
-    that want the same at once on one host do it once. Raise UserspaceError with the reason.
+    that want the same at once do it once. Raise UserspaceError with the reason.
     """
     store.prepare()
-    with lock(store, hashlib.sha256(name.encode()).hexdigest()):
+    with lease(store, f"file-{hashlib.sha256(name.encode()).hexdigest()}"):
         if not anew and has(store, name):
             return
         say(f"{'loading' if kind == 'dockerLoad' else 'importing'} the image of {place}")

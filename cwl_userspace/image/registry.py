@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 import requests
@@ -54,13 +54,16 @@ _HUB_HOST = "registry-1.docker.io"
 _ACCEPT = ", ".join((OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST))
 _ANSWERS = 2
 
+# The bytes of a document that is here already, or None.
+Known = Callable[[Digest], bytes | None]
+
 
 class Registry:
     """The images of one registry, asked itself or through a mirror of it.
 
     ``host`` is the registry in image names and ``endpoint`` the base URL of a mirror: ``/v2``
     is added unless its path has it already (``https://harbor.example/v2/hub-proxy``). Safe for
-    several threads.
+    several threads. What ``known`` gives of an image's documents is not asked for.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Registry:
         label: str = "",
         sleep: Sleep = time.sleep,
         timeouts: tuple[float, float] = TIMEOUTS,
+        known: Known | None = None,
     ) -> None:
         self._base = _base_url(host, endpoint)
         # What Docker does for loopback hosts and for those that the user calls insecure.
@@ -83,6 +87,7 @@ class Registry:
         )
         login_host = authority_of(endpoint) if endpoint else host
         self._login = Authenticator(self._transport, login_host, credentials)
+        self._known = known
         self._repositories: dict[Digest, str] = {}
 
     @property
@@ -101,6 +106,9 @@ class Registry:
         def fetch(descriptor: Descriptor) -> bytes:
             check_document_size(descriptor.size or 0, f"a document of {what}")
             assert descriptor.digest is not None
+            kept = self._known(descriptor.digest) if self._known is not None else None
+            if kept is not None:
+                return kept
             listed = descriptor.media_type in DOCUMENT_TYPES or descriptor.platform is not None
             room = "manifests" if listed else "blobs"
             return self._document(

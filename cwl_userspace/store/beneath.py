@@ -48,6 +48,10 @@ class Beneath:
             self._problems.append(error.message)
             self._note(f"the store {store.path} beneath is not used: {error.message}")
 
+    def holds(self, path: str) -> bool:
+        """True for a path below one of them."""
+        return path.startswith(tuple(os.path.join(place, "") for place in self._paths))
+
     @property
     def trouble(self) -> str:
         """What was wrong with those that were left out."""
@@ -61,10 +65,5 @@ def opened(path: str, beneath: Sequence[str], note: Callable[[str], object]) -> 
 
 def _check(store: Store) -> None:
     """Raise StoreError unless there is a store that this release can read."""
-    store.check()
-    try:
-        os.stat(os.path.join(store.path, "format"))
-    except OSError as error:
-        raise StoreError(
-            f"there is no store at {store.path}: {error.strerror}", "mend store_path"
-        ) from None
+    if not store.check():
+        raise StoreError(f"there is no store at {store.path}", "mend store_path")

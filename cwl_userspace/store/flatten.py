@@ -17,6 +17,7 @@ from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.source import Source
 from cwl_userspace.image.stream import Checked, decompressed, in_thread
 from cwl_userspace.oci import Image, Layer
+from cwl_userspace.store.phases import DOWNLOAD, PUBLISH, phase, through
 from cwl_userspace.store.store import Store
 from cwl_userspace.store.workspace import workspace
 
@@ -66,9 +67,10 @@ def publish(
     """Rename a directory that holds a finished ``rootfs``, and what is known of it, into place."""
     name = os.path.relpath(private, store.path)
     stated = {"diff_ids": [str(diff_id) for diff_id in diff_ids], **facts}
-    store.write_file(f"{name}/tree.json", json.dumps(stated))
-    _flush(private)  # rootfs itself may be closed to us by its mode
-    store.publish(private, f"trees/{chain_id(diff_ids).hex}")
+    with phase(PUBLISH):
+        store.write_file(f"{name}/tree.json", json.dumps(stated))
+        _flush(private)  # rootfs itself may be closed to us by its mode
+        store.publish(private, f"trees/{chain_id(diff_ids).hex}")
 
 
 def _apply(
@@ -97,7 +99,9 @@ def _pipeline(source: Source, layer: Layer) -> tuple[str, Checked, Iterator[byte
     """Fetch, verify, inflate and verify again, in two threads beside the one that writes files."""
     blob = layer.blob
     what = f"the layer {blob.digest or layer.diff_id or 'of ' + source.label}"
-    fetched = in_thread(Checked(source.layer(layer), blob.digest, blob.size, what))
+    fetched = in_thread(
+        Checked(through(DOWNLOAD, source.layer(layer)), blob.digest, blob.size, what)
+    )
     plain = Checked(decompressed(fetched, what), layer.diff_id, None, f"{what}, unpacked,")
     return what, plain, in_thread(plain)
 

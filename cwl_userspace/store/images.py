@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,9 +15,12 @@ from cwl_userspace.oci import Image, Platform, load_json
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import packs, records
 from cwl_userspace.store.flatten import Report, chain_id, flatten, publish
+from cwl_userspace.store.heart import now
+from cwl_userspace.store.inuse import ADD, Busy
+from cwl_userspace.store.lease import lease
+from cwl_userspace.store.phases import EXTRACT, PUBLISH, phase
 from cwl_userspace.store.records import Record
-from cwl_userspace.store.store import Store
-from cwl_userspace.store.workspace import lock
+from cwl_userspace.store.store import LEASES, Store
 
 
 def ensure(
@@ -29,14 +33,19 @@ def ensure(
 ) -> Record:
     """The image's record, fetched if the store lacks it or ``refresh`` is asked for.
 
-    Sources are tried in order. Raise ImageNotFound or the last source's error, with what each
+    Of several processes that ask at once, on whatever node, one fetches. Sources are tried in
+    order. Raise ImageNotFound or the last source's error, with what each
     of them said.
     """
     if not refresh and (found := _complete(store, reference)) is not None:
         return found
     store.prepare()
-    with lock(store, hashlib.sha256(str(reference).encode()).hexdigest()):
-        if not refresh and (found := _complete(store, reference)) is not None:
+    asked = now(os.path.join(store.path, LEASES)) if refresh else 0.0
+    with lease(store, f"name-{hashlib.sha256(str(reference).encode()).hexdigest()}"):
+        found = _complete(store, reference)
+        if found is not None and (
+            not refresh or _is_fresh(store, reference, found, platform, asked)
+        ):
             return found
         errors: list[ImageError] = []
         for source in sources:
@@ -54,6 +63,18 @@ def _complete(store: Store, reference: ImageReference) -> Record | None:
     except ImageNotFound:
         return None
     return record if store.has(record.chain) else None
+
+
+def _is_fresh(
+    store: Store, reference: ImageReference, record: Record, platform: Platform, asked: float
+) -> bool:
+    """True if another process has fetched the image since we wanted it: so we need not, again."""
+    entry = os.path.join(store.path, "names", records.file_name(records.key_of(reference)))
+    kind = (record.document.get("os"), record.document.get("architecture"))
+    try:
+        return kind == (platform.os, platform.architecture) and os.stat(entry).st_mtime > asked
+    except OSError:
+        return False
 
 
 def _joined(reference: ImageReference, errors: list[ImageError], trouble: str) -> ImageError:
@@ -85,22 +106,41 @@ def add(
     Raise ContentMismatch, LayerError or StoreError; then nothing of it can be seen.
     """
     store.prepare()
+    with Busy(store, ADD):
+        return _add(store, image, source, names, report, whiteouts)
+
+
+def _add(
+    store: Store,
+    image: Image,
+    source: Source,
+    names: Sequence[ImageReference],
+    report: Report,
+    whiteouts: bool,
+) -> Record:
     config = load_json(image.config, "the image configuration")
     if not isinstance(config, dict) or not isinstance(config.get("config") or {}, dict):
         raise ImageError("the image configuration is not an object", "the image is damaged")
     chain = chain_id([layer.diff_id for layer in image.layers if layer.diff_id])
     unknown = any(layer.diff_id is None for layer in image.layers)
     if unknown:
-        diff_ids = flatten(store, image, source, report, whiteouts)
+        with phase(EXTRACT):
+            diff_ids = flatten(store, image, source, report, whiteouts)
         chain = chain_id(diff_ids)
-        config = {**config, "rootfs": {"type": "layers", "diff_ids": [str(d) for d in diff_ids]}}
+        rootfs = {"type": "layers", "diff_ids": [str(d) for d in diff_ids]}
+        config = {**config, "rootfs": rootfs}
     elif not store.has(chain):
 
         def make(place: Store) -> Digest:
             return chain_id(flatten(place, image, source, report, whiteouts))
 
-        chain = store.elsewhere(store, make) if store.elsewhere else make(store)
-    return _file(store, image, config, chain, names, source.label)
+        # Another may fetch an image of the same layers under another name.
+        with lease(store, f"tree-{chain.hex}"):
+            if not store.has(chain):
+                with phase(EXTRACT):
+                    chain = store.elsewhere(store, make) if store.elsewhere else make(store)
+    with phase(PUBLISH):
+        return _file(store, image, config, chain, names, source.label)
 
 
 def add_built(
@@ -116,11 +156,12 @@ def add_built(
     is known of that; it is asked only if the store lacks the tree, and the directory is taken.
     """
     chain = chain_id(diff_ids)
-    if not store.has_tree(chain):
-        directory, facts = built()
-        publish(store, directory, diff_ids, facts)
-    document = load_json(config, "the image configuration")
-    return _file(store, Image(config, ()), document, chain, names, "build")
+    with Busy(store, ADD):
+        if not store.has_tree(chain):
+            directory, facts = built()
+            publish(store, directory, diff_ids, facts)
+        document = load_json(config, "the image configuration")
+        return _file(store, Image(config, ()), document, chain, names, "build")
 
 
 def _file(

@@ -1,8 +1,8 @@
 """The store on disk: where things are, and how they get there whole or not at all.
 
-Layout (format 1), below the directory that the settings name::
+Layout (format 2), below the directory that the settings name::
 
-    format                     "1": a release that does not know the number keeps away
+    format                     "2": a release that does not know the number keeps away
     names/NAME                 JSON: the full name, the image's id, when and where it came from
     images/ID.json             JSON: the image's configuration and the chain of its layers
     blobs/sha256/HEX           configurations and manifests, as they were fetched
@@ -13,10 +13,15 @@ Layout (format 1), below the directory that the settings name::
     containers/NAME/container.json   its id, image and configuration: see containers.py
     build/                     steps of Dockerfiles and their layers (build/cache.py): they save
                                double work, nothing depends on them
-    tmp/HOST-NS-PID-RANDOM     private directories of processes that build something
-    locks/                     advice only: they save double work, nothing depends on them
+    tmp/RANDOM.OWNER           private directories of processes that build something
+    leases/                    who is doing some work for all (lease.py), and what is in use
+                               (inuse.py); OWNER is a process: see owner.py
+    locks/                     notes on what need not be tried again; locks, in format 1
 
 Everything is built in ``tmp`` and published by one rename, so a reader never sees a half of it.
+
+Format 1 has no leases, and a release that knows no other would remove a tree from under a run. What
+is the same in both is read in both; the first who writes makes a store of format 1 one of format 2.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ import errno
 import os
 
 from cwl_userspace.errors import StoreError
+from cwl_userspace.store.owner import private_name as private_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +39,11 @@ if TYPE_CHECKING:
     from cwl_userspace.digest import Digest
     from cwl_userspace.store.beneath import Beneath
 
-FORMAT = "1"
+FORMAT = "2"
+LEASES = "leases"
+# What ``format`` has in it while the whole store is being removed.
+REMOVED = "removed"
+_CONVERTED = ("1",)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
@@ -65,6 +75,10 @@ class Store:
         if self._beneath is not None:
             yield from self._beneath.stores()
 
+    def is_beneath(self, path: str) -> bool:
+        """True for a path in a store beneath, where nothing is to be written."""
+        return self._beneath is not None and self._beneath.holds(path)
+
     @property
     def trouble(self) -> str:
         """Why stores beneath could not be read, as far as they were asked; or nothing."""
@@ -77,34 +91,46 @@ class Store:
         self._beneath.leave_out(store, error)
 
     def prepare(self) -> None:
-        """Make the store or check its format; raise StoreError where it cannot be used."""
-        self.check()
+        """Make the store or check its format; raise StoreError where it cannot be used.
+
+        One of an older format becomes one of ours: an older release that is running goes on, one
+        that is started later refuses it.
+        """
+        found = self.check()
         try:
-            for name in ("names", "images", "blobs/sha256", "trees", "tmp", "locks"):
+            for name in ("names", "images", "blobs/sha256", "trees", "tmp", "locks", LEASES):
                 os.makedirs(os.path.join(self.path, name), mode=0o755, exist_ok=True)
-            marker = os.path.join(self.path, "format")
-            if not os.path.exists(marker):
+            if found != FORMAT:
                 self.write_file("format", FORMAT + "\n")
         except OSError as error:
             raise self.failure(error, "make the store") from None
 
-    def check(self) -> None:
-        """Raise StoreError if the store is of a format that this release does not know."""
+    def check(self) -> str:
+        """The store's format, empty if there is no store yet.
+
+        Raise StoreError if it is one that this release does not know.
+        """
         try:
             with open(os.path.join(self.path, "format"), encoding="ascii") as file:
                 found = file.read(64).strip()
         except (FileNotFoundError, NotADirectoryError):
-            return
+            return ""
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "its format is no text"
             raise StoreError(
                 f"the store {self.path} cannot be read: {reason}", "set CWL_USERSPACE_HOME"
             ) from None
-        if found != FORMAT:
+        if found == REMOVED:
+            raise StoreError(
+                f"the store {self.path} is being removed",
+                "finish that with cwl-userspace prune --whole-store",
+            )
+        if found != FORMAT and found not in _CONVERTED:
             raise StoreError(
                 f"the store {self.path} has the format {found!r}, this release knows {FORMAT!r}",
                 "use a newer release, or another store through CWL_USERSPACE_HOME",
             )
+        return found
 
     def tree(self, chain: Digest) -> str:
         """The directory of the flattened tree for a chain of layers, here or in a store beneath.
@@ -136,6 +162,17 @@ class Store:
     def trust(self, pack: str, trusted: bool) -> None:
         """Use a pack no more in this process, though its directory is there; or use it again."""
         (self._distrusted.discard if trusted else self._distrusted.add)(pack)
+
+    def blob(self, digest: Digest) -> bytes | None:
+        """A blob of that digest, or None: one whose bytes are others is none."""
+        import hashlib
+
+        try:
+            with open(os.path.join(self.path, "blobs", "sha256", digest.hex), "rb") as file:
+                raw = file.read()
+        except OSError:
+            return None
+        return raw if hashlib.sha256(raw).hexdigest() == digest.hex else None
 
     def write_file(self, name: str, content: str | bytes) -> None:
         """Put a small file at a place below the store, whole or not at all."""
@@ -183,31 +220,3 @@ class Store:
 def any_container(store: Store) -> bool:
     """True if there may be a container: the place for them is made with the first."""
     return os.path.isdir(os.path.join(store.path, "containers"))
-
-
-def private_name() -> str:
-    """A name that no other process on any host uses, and that says whose it is."""
-    return f"{_owner()}-{os.getpid()}-{os.urandom(6).hex()}"
-
-
-def _owner() -> str:
-    """This host and process id name space; a process id means nothing elsewhere."""
-    try:
-        space = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        space = 0
-    return f"{os.uname().nodename.replace('/', '_')[:64]}-{space}"
-
-
-def abandoned(name: str) -> bool:
-    """True if a private name belongs to a process of this host that is no more."""
-    owner, _, rest = name.rpartition("-")[0].rpartition("-")
-    if owner != _owner() or not rest.isdigit():
-        return False
-    try:
-        os.kill(int(rest), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        pass
-    return False

@@ -1,16 +1,21 @@
-"""Private directories in the store, and locks that are advice."""
+"""Private directories in the store, and what became of those whose processes are no more."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 
 from cwl_userspace.image.confine import remove_tree
-from cwl_userspace.store.store import Store, abandoned, private_name
+from cwl_userspace.store.heart import beating, last_sign
+from cwl_userspace.store.owner import owner_of, private_name
+from cwl_userspace.store.store import Store
+
+# After so many seconds without a sign of life a process that cannot be seen from here is dead. It
+# may only have been stopped: then it finds its directory gone, and says so.
+SILENCE = 60.0
+# Names that are not of this format say nothing of their owners: older releases, or people.
+_UNKNOWN_SILENCE = 24 * 3600.0
 
 
 @contextlib.contextmanager
@@ -26,58 +31,42 @@ def workspace(store: Store) -> Iterator[str]:
     except OSError as error:
         raise store.failure(error, "make a directory") from None
     try:
-        yield path
+        with beating(lambda: os.utime(path)):
+            yield path
     finally:
         remove_tree(path)
 
 
 def sweep(store: Store) -> None:
     """Remove what processes of this host that are no more left in the store."""
+    for path in leftovers(store):
+        mine = os.path.join(store.path, "tmp", private_name())
+        # Of several processes that sweep at once one gets it, and none trips over another.
+        with contextlib.suppress(OSError):
+            os.rename(path, mine)
+            remove_tree(mine)
+
+
+def leftovers(store: Store, now: float | None = None) -> list[str]:
+    """The paths in ``tmp`` whose owners are dead.
+
+    Given the file system's time, also of owners elsewhere who have given no sign of life.
+    """
     top = os.path.join(store.path, "tmp")
     try:
-        names = os.listdir(top)
+        names = sorted(os.listdir(top))
     except OSError:
-        return
-    for name in names:
-        if abandoned(name.removesuffix(".file")):
-            mine = os.path.join(top, private_name())
-            # Of several processes that sweep at once one gets it, and none trips over another.
-            with contextlib.suppress(OSError):
-                os.rename(os.path.join(top, name), mine)
-                remove_tree(mine)
+        return []
+    return [path for name in names if abandoned(path := os.path.join(top, name), now)]
 
 
-@contextlib.contextmanager
-def lock(store: Store, name: str, patience: float = 3600.0) -> Iterator[bool]:
-    """Hold a lock so that others need not do the same work; go on without where none are to be had.
-
-    ``patience`` is how long to wait for another holder, in seconds; False is given if that one
-    still has it. Correctness never depends on this: on some shared file systems a lock holds on
-    one node only, or not at all.
-    """
-    path = os.path.join(store.path, "locks", name)
+def abandoned(path: str, now: float | None = None) -> bool:
+    """True if a private file or directory belongs to nobody who is alive; see ``leftovers``."""
+    owner = owner_of(os.path.basename(path).removesuffix(".file"))
+    dead = owner.is_dead() if owner is not None else None
+    if dead is not None or now is None:
+        return bool(dead)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError:
-        yield True
-        return
-    try:
-        yield _acquire(fd, patience)
-    finally:
-        os.close(fd)
-
-
-def _acquire(fd: int, patience: float) -> bool:
-    """False if the time is over and another still has it."""
-    deadline = time.monotonic() + patience
-    pause = 0.02
-    while time.monotonic() < deadline:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
-                return True  # ENOLCK, ENOSYS, EOPNOTSUPP, whatever: there are no locks here
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.5)
-    return False
+        return now - last_sign(path) > (SILENCE if owner is not None else _UNKNOWN_SILENCE)
+    except FileNotFoundError:
+        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 
 from cwl_userspace.localtree import LocalTrees
 from cwl_userspace.store import records
+from cwl_userspace.store.lease import lease
 from cwl_userspace.store.store import Store
 from tests.containers import Box, Home, Ran, manifest, oci_layout, shell_layer, waiting
 
@@ -315,8 +315,7 @@ def test_nobody_waits_for_ever_for_a_copy(home: Home, tmp_path: Path) -> None:
     os.makedirs(local.path, mode=0o700)
     local.prepare()
     said: list[str] = []
-    with open(os.path.join(local.path, "locks", record.chain.hex), "w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with lease(local, f"tree-{record.chain.hex}"):
         directory = os.path.dirname(local.path)
         trees = LocalTrees(directory, said.append)
         assert trees.tree(shared, record, 0.2) == str(home.tree("busybox"))

@@ -168,11 +168,12 @@ def test_a_store_that_belongs_to_somebody_else_is_read(public: Path) -> None:
             subprocess.run(["chmod", "-R", "u+w", command.store], check=True)
 
 
-@pytest.mark.parametrize("found", ["2\n", "", "one", "\xff", "1\n2\n"])
+@pytest.mark.parametrize("found", ["3\n", "", "one", "\xff", "1\n2\n"])
 def test_a_store_of_another_format_is_left_alone(command: Command, image: Path, found: str) -> None:
     command.store.mkdir()
     (command.store / "format").write_bytes(found.encode("latin-1"))
-    for words in (["load", "-i", str(image)], ["images"], ["inspect", NAME], ["rmi", NAME]):
+    asked = ("images", f"inspect {NAME}", f"rmi {NAME}", f"run {NAME} true", "prune --force")
+    for words in (["load", "-i", str(image)], *(line.split() for line in asked)):
         result = command(*words)
         assert result.returncode == 125, words
         assert result.stderr.startswith(b"cwl-userspace: the store"), words
