@@ -10,6 +10,7 @@ import os
 
 from cwl_userspace import asroot
 from cwl_userspace.errors import StoreError
+from cwl_userspace.kernel.ownership import is_ours
 from cwl_userspace.store import packs
 from cwl_userspace.store.lease import lease
 from cwl_userspace.store.store import Store
@@ -32,26 +33,25 @@ def stored(store: Store, record: Record, note: Callable[[str], object]) -> str:
     return _made(store, record, lambda private: packs.unpack(store, record.chain, private, note))
 
 
-def owned(store: Store, record: Record, note: Callable[[str], object]) -> str:
-    """A tree whose files belong to the caller: what an emulated root needs to change them.
+def owned(store: Store, record: Record, cache: str, note: Callable[[str], object]) -> str:
+    """A tree whose files have the caller's uid and gid: what an emulated root needs to change them.
 
-    One of another user's, in a store beneath, is copied into the own store. Raise StoreError
-    where that cannot be.
+    One of a store beneath is copied into the own store; one of a store where all have another
+    group, below ``cache``. Raise StoreError where that cannot be.
     """
     tree = stored(store, record, note)
-    if is_ours(tree):
-        return tree
-    if tree.startswith(os.path.join(store.path, "")):
+    if not is_ours(tree) and store.is_beneath(tree):
+        tree = _made(store.own, record, lambda private: _copy(store, record, private, note))
+    if not is_ours(tree):
+        from cwl_userspace.localtree import LocalTrees
+
+        tree = LocalTrees(cache, note).tree(store, record)
+    if not is_ours(tree):
         raise StoreError(
-            f"{tree} belongs to another user, and only its owner can be root in it",
+            f"{tree} belongs to another user or group, and only its owner can be root in it",
             "set local_store, or a store of your own",
         )
-    return _made(store.own, record, lambda private: _copy(store, record, private, note))
-
-
-def is_ours(tree: str) -> bool:
-    """True for a tree of the caller's, and for real root, who may change all."""
-    return os.geteuid() in (0, os.stat(tree).st_uid)
+    return tree
 
 
 def _made(store: Store, record: Record, make: Callable[[str], object]) -> str:

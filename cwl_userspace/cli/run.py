@@ -9,6 +9,7 @@ from cwl_userspace.cli.request import request_of, stop_timeout
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import Words, parse
 from cwl_userspace.errors import EngineError, PromiseUnmet, StoreError, UsageError
+from cwl_userspace.kernel.ownership import is_ours
 from cwl_userspace.settings import ON_UNMET
 from cwl_userspace.stdin import open_closed_streams
 from cwl_userspace.store.inuse import Use
@@ -72,7 +73,7 @@ def execute(context: Context, words: Words) -> int:
     record, rootfs, use = _image(context, words)
     try:
         spec = _spec(request, record.config, rootfs, context)
-        if spec.identity.emulate_root and os.stat(rootfs).st_uid != os.geteuid() != 0:
+        if spec.identity.emulate_root and not is_ours(rootfs):
             use.end()
             rootfs, use = _owned(context, record)
             spec = _spec(request, record.config, rootfs, context)
@@ -110,7 +111,7 @@ def _owned(context: Context, record: Record) -> tuple[str, Use]:
     """A tree of the caller's own, for a root that changes what is in it, and that it is in use."""
     from cwl_userspace.trees import owned
 
-    rootfs = owned(context.store, record, context.log.note)
+    rootfs = owned(context.store, record, context.settings.cache, context.log.note)
     use = Use(rootfs, record.chain.hex)
     use.begin()
     return rootfs, use

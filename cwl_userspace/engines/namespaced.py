@@ -12,6 +12,7 @@ import os
 from cwl_userspace.engines.base import EMULATED_ROOT, PRIVATE_PIDS, PROMISES, Launch
 from cwl_userspace.engines.view import View
 from cwl_userspace.kernel import syscalls as sys_
+from cwl_userspace.kernel.ownership import is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,11 +187,11 @@ def _empty(path: str) -> bool:
 
 
 def _made(spec: ContainerSpec) -> list[list[tuple[str, int]]]:
-    """The directories that an overlay needs of its own above a tree of another user's.
+    """The directories that an overlay needs of its own above a tree of another user or group.
 
-    They are those in which something is to be made. Real root needs none.
+    They are those in which something is to be made.
     """
-    if os.geteuid() in (0, os.stat(spec.rootfs).st_uid):
+    if is_ours(spec.rootfs):
         return []
     view = View(spec.rootfs)
     for path in _WRITABLE:

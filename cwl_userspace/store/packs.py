@@ -27,6 +27,7 @@ from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.stream import Checked, decompressed, in_thread
 from cwl_userspace.image.treetar import tree_bytes
 from cwl_userspace.kernel.syscalls import sync_filesystem
+from cwl_userspace.store.modes import without_acls
 from cwl_userspace.store.store import Store, private_name
 from cwl_userspace.store.workspace import workspace
 
@@ -74,7 +75,6 @@ def make(store: Store, chain: Digest, directory: str, work: Work) -> None:
     Who comes second throws his own away. Raise StoreError or OSError; then there is none.
     """
     store.prepare()
-    os.makedirs(os.path.join(store.path, "packs"), mode=0o755, exist_ok=True)
     with open(os.path.join(directory, "tree.json"), "rb") as file:
         facts = json.loads(file.read())
     with workspace(store) as private:
@@ -141,6 +141,7 @@ def unpack(store: Store, chain: Digest, directory: str, note: Callable[[str], ob
 def _unpack(pack: Pack, rootfs: str) -> None:
     what = f"the pack {pack.file}"
     os.mkdir(rootfs, 0o755)
+    without_acls(rootfs)
     tree = Tree(rootfs)
     packed = in_thread(Checked(_chunks(pack.file), pack.digest, pack.size, what))
     plain = in_thread(decompressed(packed, what))

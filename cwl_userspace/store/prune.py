@@ -16,6 +16,7 @@ from cwl_userspace.errors import StoreError
 from cwl_userspace.store import inuse, records
 from cwl_userspace.store.diskuse import disk_use
 from cwl_userspace.store.heart import last_sign, now
+from cwl_userspace.store.modes import is_of_a_group
 from cwl_userspace.store.owner import private_name
 from cwl_userspace.store.phases import PRUNE, phase
 from cwl_userspace.store.records import Record
@@ -117,20 +118,29 @@ def _remove(store: Store, item: Item, delete: Delete) -> bool:
     if item.kind == IMAGE:
         return _remove_image(store, item)
     path = os.path.join(store.path, item.what)
+    aside = os.path.join(store.path, "tmp", private_name())
     try:
         if not os.path.isdir(path) or os.path.islink(path):
             os.unlink(path)
             return True
         if item.kind == BUILD and inuse.building(store):
             return False
-        aside = os.path.join(store.path, "tmp", private_name())
         os.rename(path, aside)
         delete(aside)
         return True
     except FileNotFoundError:
         return False
     except OSError as error:
+        if item.kind == TEMPORARY and is_of_a_group(store.path) and not _is_ours(aside):
+            return False  # half made by another member, who alone can get into it
         raise store.failure(error, f"remove {item.what}") from None
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        return os.lstat(path).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _remove_image(store: Store, item: Item) -> bool:

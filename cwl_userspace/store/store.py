@@ -30,6 +30,7 @@ import errno
 import os
 
 from cwl_userspace.errors import StoreError
+from cwl_userspace.store.modes import is_of_a_group, make_directories, open_tree
 from cwl_userspace.store.owner import private_name as private_name
 
 TYPE_CHECKING = False
@@ -44,6 +45,9 @@ LEASES = "leases"
 # What ``format`` has in it while the whole store is being removed.
 REMOVED = "removed"
 _CONVERTED = ("1",)
+_PLACES = ("names", "images", "blobs/sha256", "trees", "packs", "tmp", "locks", LEASES)
+# What is published below these is for every user of the store.
+_FOR_ALL = ("trees/", "packs/")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
@@ -98,8 +102,7 @@ class Store:
         """
         found = self.check()
         try:
-            for name in ("names", "images", "blobs/sha256", "trees", "tmp", "locks", LEASES):
-                os.makedirs(os.path.join(self.path, name), mode=0o755, exist_ok=True)
+            make_directories(self.path, _PLACES)
             if found != FORMAT:
                 self.write_file("format", FORMAT + "\n")
         except OSError as error:
@@ -182,6 +185,8 @@ class Store:
         try:
             fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
+                if is_of_a_group(self.path):
+                    os.fchmod(fd, 0o664)
                 written = os.write(fd, data)
                 while written < len(data):  # the space ran out, or a signal came
                     written += os.write(fd, data[written:])
@@ -196,6 +201,8 @@ class Store:
     def publish(self, built: str, name: str) -> bool:
         """Rename a finished directory into place; False if another process was first."""
         try:
+            if name.startswith(_FOR_ALL) and is_of_a_group(self.path):
+                open_tree(built)
             os.rename(built, os.path.join(self.path, name))
             return True
         except OSError as error:
