@@ -88,7 +88,10 @@ def copied(tree: str, private: str) -> None:
     """
     unread = asroot.copy_tree(tree, os.path.join(private, "rootfs"))
     if unread:
-        raise StoreError(f"{unread[0]} cannot be read", "its mode keeps others out, or its owner")
+        raise StoreError(
+            f"{unread[0]} cannot be read, for its mode keeps us out",
+            "a pack of the tree has all files: see local_store in docs/clusters.rst",
+        )
     with (
         open(os.path.join(os.path.dirname(tree), "tree.json"), "rb") as known,
         open(os.path.join(private, "tree.json"), "wb") as copy,

@@ -17,6 +17,7 @@ from cwl_userspace.store.store import Store
 from tests.containers import Box, Home, Ran, manifest, oci_layout, shell_layer, waiting
 
 FILES = 1500
+once = pytest.mark.once
 
 
 @pytest.fixture
@@ -100,6 +101,7 @@ def elsewhere(home: Home) -> None:
     home.environment["CWL_USERSPACE_LOCAL_STORE"] += "x"
 
 
+@once
 def test_a_first_fetch_writes_one_file_to_the_shared_store(home: Home) -> None:
     name = fetched(home)
     shutil.rmtree(home.place / "store" / "trees")
@@ -120,6 +122,7 @@ def test_a_first_fetch_writes_one_file_to_the_shared_store(home: Home) -> None:
     assert packs(home) == list((home.place / "store" / "trees").iterdir()) == []
 
 
+@once
 @pytest.mark.parametrize("verb", ["save", "create", "build"])
 def test_what_needs_a_tree_makes_it_of_the_pack(home: Home, verb: str) -> None:
     name = fetched(home)
@@ -134,6 +137,7 @@ def test_what_needs_a_tree_makes_it_of_the_pack(home: Home, verb: str) -> None:
     assert home.tree(name).is_dir()
 
 
+@once
 @pytest.mark.parametrize(
     ("damage", "other"),
     [("cut", "tree"), ("changed", "mirror"), ("gone", "site"), ("record", "mirror")],
@@ -146,7 +150,8 @@ def test_a_damaged_pack_is_noted_once_and_the_image_comes_from_elsewhere(
     if other == "tree":
         assert home.tree(name).is_dir()
     if other == "site":
-        shutil.copytree(home.place / "store", tmp_path / "site", symlinks=True)
+        trees = shutil.ignore_patterns("trees")
+        shutil.copytree(home.place / "store", tmp_path / "site", symlinks=True, ignore=trees)
         home.environment["CWL_USERSPACE_STORE_PATH"] = f":{tmp_path / 'site'}"
     if other != "mirror":
         home.environment["CWL_USERSPACE_CONFIG"] = ""
@@ -176,6 +181,7 @@ def spoil(pack: Path, damage: str) -> None:
         file.write_bytes(content)
 
 
+@once
 def test_a_site_store_need_have_nothing_but_packs(home: Home, tmp_path: Path) -> None:
     name = fetched(home)
     assert home.call("pull", name).code == 0
