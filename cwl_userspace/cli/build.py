@@ -19,8 +19,9 @@ from cwl_userspace.engines.base import EMULATED_ROOT
 from cwl_userspace.engines.choose import choose
 from cwl_userspace.errors import UsageError
 from cwl_userspace.reference import ImageReference
-from cwl_userspace.store.inuse import BUILD, RUN, Busy
+from cwl_userspace.store.inuse import RUN
 from cwl_userspace.store.records import Record
+from cwl_userspace.store.users import BUILD, Busy
 from cwl_userspace.store.workspace import workspace
 
 OPTIONS = (

@@ -12,7 +12,8 @@ from cwl_userspace.cli.help import show
 from cwl_userspace.cli.request import request_of
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
-from cwl_userspace.store.inuse import RUN, Busy
+from cwl_userspace.store.inuse import RUN
+from cwl_userspace.store.users import Busy
 
 OPTIONS = (
     Option("--name", VALUE, "a name for run, rm and inspect; the id's beginning if not given", "N"),

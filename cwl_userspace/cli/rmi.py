@@ -11,8 +11,8 @@ from cwl_userspace.cli.words import FLAG, Option, parse
 from cwl_userspace.errors import ImageError, ImageNotFound, InvalidReference, UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
-from cwl_userspace.store.inuse import in_use
 from cwl_userspace.store.remove import is_protected, remove_image, remove_name
+from cwl_userspace.store.users import in_use
 
 OPTIONS = (
     Option("-f --force", FLAG, "remove even what a container is running from"),

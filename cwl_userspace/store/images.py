@@ -16,11 +16,11 @@ from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import packs, records
 from cwl_userspace.store.flatten import Report, chain_id, flatten, publish
 from cwl_userspace.store.heart import now
-from cwl_userspace.store.inuse import ADD, Busy
 from cwl_userspace.store.lease import lease
 from cwl_userspace.store.phases import EXTRACT, PUBLISH, phase
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.store import LEASES, Store
+from cwl_userspace.store.users import ADD, Busy
 
 
 def ensure(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from typing import NamedTuple
 
 from cwl_userspace.errors import StoreError
-from cwl_userspace.store import inuse, records
+from cwl_userspace.store import records, users
 from cwl_userspace.store.diskuse import disk_use
 from cwl_userspace.store.heart import last_sign, now
 from cwl_userspace.store.modes import is_of_a_group
@@ -80,7 +80,7 @@ def plan(store: Store, wish: Wish, needed: Set[str]) -> Plan:
     store = store.own
     images = _images(store, needed)
     time = now(os.path.join(store.path, LEASES))
-    at_work = bool(inuse.at_work(store))
+    at_work = bool(users.at_work(store))
     going = _chosen(images, wish, time, at_work)
     gone = {image.record.id for image in going}
     staying = [image for image in images if image.record.id not in gone]
@@ -123,7 +123,7 @@ def _remove(store: Store, item: Item, delete: Delete) -> bool:
         if not os.path.isdir(path) or os.path.islink(path):
             os.unlink(path)
             return True
-        if item.kind == BUILD and inuse.building(store):
+        if item.kind == BUILD and users.building(store):
             return False
         os.rename(path, aside)
         delete(aside)
@@ -171,7 +171,7 @@ def _images(store: Store, needed: Set[str]) -> list[Known]:
         names.setdefault(identifier, []).append(key)
         if kept_by_name:
             protected.add(identifier)
-    users = inuse.in_use(store)
+    using = users.in_use(store)
     found = []
     for identifier in records.identifiers(store):
         record = records.by_id(store, identifier)
@@ -179,9 +179,9 @@ def _images(store: Store, needed: Set[str]) -> list[Known]:
         kept = "protected" if text in protected else ""
         if identifier in needed:
             kept = kept or "a container was made of it or runs in it"
-        if record.chain.hex in users:
-            kept = kept or f"in use by {users[record.chain.hex][0].shown()}"
-        used = inuse.last_use(store, identifier)
+        if record.chain.hex in using:
+            kept = kept or f"in use by {using[record.chain.hex][0].shown()}"
+        used = users.last_use(store, identifier)
         found.append(Known(record, tuple(names.get(text, ())), kept, used))
     return sorted(found, key=lambda image: image.used)
 
@@ -218,8 +218,8 @@ def _trees(
     store: Store, staying: Sequence[Known], going: Sequence[Known], at_work: bool
 ) -> Iterator[Item]:
     """Trees that no image has that stays."""
-    users = inuse.in_use(store)
-    wanted = {image.record.chain.hex for image in staying} | set(users)
+    using = users.in_use(store)
+    wanted = {image.record.chain.hex for image in staying} | set(using)
     left = {image.record.chain.hex for image in going}
     for chain in sorted({chain for form in FORMS for chain in _listing(store, form)}):
         if chain not in wanted and (chain in left or not at_work):
@@ -267,11 +267,11 @@ def _leftovers(store: Store, wish: Wish, time: float) -> Iterator[Item]:
     """What the dead have left, notes of old failures, and builds' steps."""
     for path in leftovers(store, time):
         yield Item(TEMPORARY, os.path.relpath(path, store.path), disk_use(path))
-    for path in inuse.stale(store):
+    for path in users.stale(store):
         yield Item(LEASE, os.path.relpath(path, store.path), disk_use(path))
     for name in _listing(store, "locks"):
         yield Item(LEASE, f"locks/{name}", disk_use(os.path.join(store.path, "locks", name)))
-    if not inuse.building(store):
+    if not users.building(store):
         yield from _build_cache(store, wish, time)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from cwl_userspace.errors import StoreError
 from cwl_userspace.store.diskuse import disk_use
-from cwl_userspace.store.inuse import at_work, in_use
 from cwl_userspace.store.owner import Owner
 from cwl_userspace.store.phases import PRUNE, phase
 from cwl_userspace.store.store import FORMAT, LEASES, REMOVED, Store
+from cwl_userspace.store.users import at_work, in_use
 
 # Names first, so that nobody finds what is going; the leases and the format last.
 _PARTS = (

@@ -8,12 +8,13 @@ import os
 
 from cwl_userspace.image import confine
 from cwl_userspace.store import records
-from cwl_userspace.store.inuse import GONE, in_use
+from cwl_userspace.store.inuse import GONE
 from cwl_userspace.store.lease import lease
 from cwl_userspace.store.owner import Owner, private_name
 from cwl_userspace.store.phases import PRUNE, phase
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.store import Store
+from cwl_userspace.store.users import in_use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
