@@ -24,11 +24,16 @@ _NO_NAMESPACE = "no namespace"
 
 def copy_tree(source: str, target: str) -> list[str]:
     """What ``store.copy.copy_tree`` does; without user namespaces with no more than our rights."""
+    return with_all_rights(lambda: copy.copy_tree(source, target))
+
+
+def with_all_rights(work: Callable[[], list[str]]) -> list[str]:
+    """Do something with our files as a root to whom their modes mean nothing, if there is one."""
     if os.geteuid() != 0:
-        unread = _as_root(lambda: copy.copy_tree(source, target))
-        if unread is not None:
-            return unread
-    return copy.copy_tree(source, target)
+        done = _as_root(work)
+        if done is not None:
+            return done
+    return work()
 
 
 def remove_tree(path: str) -> None:

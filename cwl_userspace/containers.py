@@ -13,6 +13,7 @@ import os
 
 from cwl_userspace.errors import ContainerNotFound, StoreError, UsageError
 from cwl_userspace.spec import ImageConfig, Mount
+from cwl_userspace.store.modes import make_directories
 from cwl_userspace.store.store import private_name
 
 TYPE_CHECKING = False
@@ -123,7 +124,7 @@ def create(store: Store, name: str, rootfs: str, record: dict[str, Any]) -> tupl
         # Its programs may be setuid, to the user whose tree this is: nobody else comes near them.
         os.chmod(private, 0o700)
         try:
-            os.makedirs(os.path.join(store.path, PLACE), mode=0o755, exist_ok=True)
+            make_directories(store.path, (PLACE,))
             unread = copy_tree(rootfs, os.path.join(private, "rootfs"))
             _make_room(os.path.join(private, "rootfs"))
             relative = os.path.relpath(private, store.path)

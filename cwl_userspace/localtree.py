@@ -1,8 +1,9 @@
-"""Trees on a local disk: a copy of a shared store's tree, made once for each host, for runs alone.
+"""Trees on a local disk: unpacked from one file of the shared store, once for each host, for runs.
 
 ``DIR/cwl-userspace-UID`` is a store (store/store.py) of which only ``trees``, ``tmp``, ``leases``
-and ``locks`` are used. It saves a shared file system from being asked for every file of every job;
-so whatever goes wrong with it, the run takes the shared tree, and the log says why.
+and ``locks`` are used. A shared file system gives it one file (store/packs.py) and is asked for
+none of the tree's, neither then nor by the jobs. Whatever goes wrong with it, the run takes the
+shared tree, and the log says why.
 """
 
 from __future__ import annotations
@@ -11,49 +12,83 @@ import os
 import stat
 import time
 
+from cwl_userspace import asroot, trees
 from cwl_userspace.errors import StoreError
-from cwl_userspace.store.store import Store
+from cwl_userspace.store.store import Store, private_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cwl_userspace.digest import Digest
     from cwl_userspace.store.records import Record
 
-# How long to wait for another process that makes the same copy; it may be stopped, or stuck.
+# How long to wait for another process that unpacks the same; it may be stopped, or stuck.
 PATIENCE = 300.0
-# So long after a copy failed another may try.
+# So long after it failed another may try.
 _RETRY = 3600.0
 # Temporary directories are often cleaned of files that were not used for ten days, one by one.
 _OLDEST = 9 * 24 * 3600.0
+# Then no run is expected to be in a tree any more that was too old for a new one.
+_UNUSED = 30 * 24 * 3600.0
 
 
-def local_tree(
-    shared: Store,
-    record: Record,
-    directory: str,
-    note: Callable[[str], None],
-    patience: float = PATIENCE,
-) -> str:
-    """The path of an image's tree below a local directory, copied there if it is the first time.
+class LocalTrees:
+    """The trees on one local disk. ``note`` is told what goes wrong, which is never an error."""
 
-    Return the shared tree's path, and ``note`` why, where there is no copy to be had: no room, a
-    directory of somebody else's, or another process that copies for longer than ``patience``.
-    """
-    tree = shared.tree(record.chain)
-    local = Store(os.path.join(directory, f"cwl-userspace-{os.geteuid()}"))
-    try:
-        _check_owner(local.path)
-        if not local.has_tree(record.chain):
-            _copy(shared, record, local, patience)
-        _check_age(local, record)
-        return local.tree(record.chain)
-    except StoreError as error:
-        reason = str(error)
-    except OSError as error:
-        reason = str(local.failure(error, "copy a tree"))
-    note(f"the image is taken from {tree} and not from a local disk: {reason}")
-    return tree
+    def __init__(self, directory: str, note: Callable[[str], object]) -> None:
+        self._store = Store(os.path.join(directory, f"cwl-userspace-{os.geteuid()}"))
+        self._note = note
+
+    def tree(self, shared: Store, record: Record, patience: float = PATIENCE) -> str:
+        """The path of an image's tree on the local disk, unpacked there if it is the first time.
+
+        It is the shared tree's, and ``note`` is told why, where there is none to be had: no room,
+        a directory of somebody else's, or another process that is at it longer than ``patience``.
+        Raise PackDamaged if there is no other either.
+        """
+        local = self._store
+        try:
+            _check_owner(local.path)
+            name, here = _generation(local, record.chain)
+            if not here:
+                name = _unpack(shared, record, local, patience, self._note)
+            return os.path.join(local.path, "trees", name, "rootfs")
+        except StoreError as error:
+            reason = error
+        except OSError as error:
+            reason = local.failure(error, "unpack a tree")
+        tree = trees.stored(shared, record, self._note)
+        self._note(f"the image is taken from {tree} and not from a local disk: {reason}")
+        return tree
+
+    def build(self, shared: Store, flatten: Callable[[Store], Digest]) -> Digest:
+        """Have a new tree made on the local disk, and give the shared store nothing but its pack.
+
+        ``flatten`` makes a tree in a store; its ChainID is returned. Where there is no local disk
+        to be had the tree is made in the shared store.
+        """
+        from cwl_userspace.store import packs
+        from cwl_userspace.store.workspace import workspace
+
+        try:
+            _prepare(self._store)
+            with workspace(self._store) as private:
+                aside = Store(private)
+                aside.prepare()
+                chain = flatten(aside)
+                built = os.path.dirname(aside.tree(chain))
+                packs.make(shared, chain, built, asroot.with_all_rights)
+                name, here = _generation(self._store, chain)
+                if not here:
+                    self._store.publish(built, f"trees/{name}")
+                return chain
+        except StoreError as error:
+            reason = error
+        except OSError as error:
+            reason = self._store.failure(error, "make a tree")
+        self._note(f"the tree is made in {shared.path} and not on a local disk: {reason}")
+        return flatten(shared)
 
 
 def _check_owner(path: str) -> None:
@@ -71,40 +106,66 @@ def _check_owner(path: str) -> None:
         )
 
 
-def _check_age(local: Store, record: Record) -> None:
-    """Raise StoreError for a tree that is so old that a cleaner may have been at its files."""
-    directory = os.path.dirname(local.tree(record.chain))
-    if os.stat(directory).st_mtime < time.time() - _OLDEST:
-        raise StoreError(f"{directory} is older than nine days", "remove it, and it is made anew")
-
-
-def _copy(shared: Store, record: Record, local: Store, patience: float) -> None:
-    """Make the copy unless another process does, or could not a short while ago."""
-    from cwl_userspace.store.lease import lease
-
+def _prepare(local: Store) -> None:
     os.makedirs(os.path.dirname(local.path), exist_ok=True)
     try:
         os.mkdir(local.path, 0o700)
     except FileExistsError:
         _check_owner(local.path)
     local.prepare()
+
+
+def _generation(local: Store, chain: Digest) -> tuple[str, bool]:
+    """The name of the tree that is young enough, and True; or of the next one, and False.
+
+    A cleaner may have been at the files of an old one. Jobs may still be in it, so it stays.
+    """
+    number = 0
+    while True:
+        name = f"{chain.hex}.{number}" if number else chain.hex
+        try:
+            made = os.stat(os.path.join(local.path, "trees", name)).st_mtime
+        except FileNotFoundError:
+            return name, False
+        if made > time.time() - _OLDEST:
+            return name, True
+        number += 1
+
+
+def _unpack(
+    shared: Store,
+    record: Record,
+    local: Store,
+    patience: float,
+    note: Callable[[str], object],
+) -> str:
+    """Unpack the tree unless another process does, or could not a short while ago; its name."""
+    from cwl_userspace.store.lease import lease
+    from cwl_userspace.store.packs import PackDamaged
+
+    _prepare(local)
     failed = f"locks/{record.chain.hex}.failed"
     _check_failed(local, failed)
     with lease(local, f"tree-{record.chain.hex}", patience) as held:
-        if local.has_tree(record.chain):
-            return
+        name, here = _generation(local, record.chain)
+        if here:
+            return name
         if not held:
-            raise StoreError(f"another process still copies it to {local.path}", "see ps")
+            raise StoreError(f"another process still unpacks it in {local.path}", "see ps")
         _check_failed(local, failed)
         try:
-            _copy_alone(shared, record, local)
+            _unpack_alone(shared, record, local, name, patience, note)
+        except PackDamaged:  # the disk is not to blame
+            raise
         except (OSError, StoreError) as error:
-            said = local.failure(error, "copy a tree") if isinstance(error, OSError) else error
+            said = local.failure(error, "unpack a tree") if isinstance(error, OSError) else error
             try:
                 local.write_file(failed, str(said))
             except StoreError:  # as full as that; then the next run finds it out by itself
                 pass
             raise said from None
+        _remove_unused(local, record.chain)
+        return name
 
 
 def _check_failed(local: Store, name: str) -> None:
@@ -121,20 +182,76 @@ def _check_failed(local: Store, name: str) -> None:
         )
 
 
-def _copy_alone(shared: Store, record: Record, local: Store) -> None:
-    """Make the copy in private and rename it into place."""
-    from cwl_userspace.asroot import copy_tree
+def _unpack_alone(
+    shared: Store,
+    record: Record,
+    local: Store,
+    name: str,
+    patience: float,
+    note: Callable[[str], object],
+) -> None:
+    """Make the tree in private and rename it into place."""
     from cwl_userspace.kernel.syscalls import sync_filesystem
+    from cwl_userspace.store import packs
     from cwl_userspace.store.workspace import workspace
 
     with workspace(local) as private:
         disk = os.statvfs(private)
-        if disk.f_bavail * disk.f_frsize < record.size:
+        files = int(packs.facts(shared, record.chain).get("files", 0))
+        if disk.f_bavail * disk.f_frsize < record.size or 0 < disk.f_favail < files:
             raise StoreError(
-                f"{local.path} has no room for {record.size >> 20} MiB", "set local_store elsewhere"
+                f"{local.path} has no room for {record.size >> 20} MiB in {files} files",
+                "set local_store elsewhere",
             )
-        unread = copy_tree(shared.tree(record.chain), os.path.join(private, "rootfs"))
-        if unread:
-            raise StoreError(f"{unread[0]} cannot be read", "its mode keeps even its owner out")
+        if _have_pack(shared, record, patience, note):
+            try:
+                packs.unpack(shared, record.chain, private, note)
+            except packs.PackDamaged:
+                if not shared.has_tree(record.chain):
+                    raise
+                trees.copied(shared.tree(record.chain), private)
+        else:
+            trees.copied(shared.tree(record.chain), private)
         sync_filesystem(private)
-        local.publish(private, f"trees/{record.chain.hex}")
+        local.publish(private, f"trees/{name}")
+
+
+def _have_pack(
+    shared: Store, record: Record, patience: float, note: Callable[[str], object]
+) -> bool:
+    """True if there is a pack, made now of the shared tree by whoever is the first on any node."""
+    from cwl_userspace.store import packs
+    from cwl_userspace.store.lease import lease
+
+    def there() -> bool:
+        return next(shared.packs(record.chain), None) is not None
+
+    if there():
+        return True
+    try:
+        shared.prepare()
+        with lease(shared, f"pack-{record.chain.hex}", patience) as held:
+            if held and not there():
+                directory = os.path.dirname(shared.tree(record.chain))
+                packs.make(shared, record.chain, directory, asroot.with_all_rights)
+        return there()
+    except StoreError as error:
+        reason = error
+    except OSError as error:
+        reason = shared.failure(error, "make a pack")
+    note(f"the tree is copied file by file: {reason}")
+    return False
+
+
+def _remove_unused(local: Store, chain: Digest) -> None:
+    """Remove what has been too old for so long that no run can be in it any more."""
+    top = os.path.join(local.path, "trees")
+    for name in os.listdir(top):
+        path = os.path.join(top, name)
+        aside = os.path.join(local.path, "tmp", private_name())
+        try:
+            if name.startswith(chain.hex) and os.stat(path).st_mtime < time.time() - _UNUSED:
+                os.rename(path, aside)
+                asroot.remove_tree(aside)
+        except OSError:  # another process was first, or it is not ours to remove
+            continue

@@ -10,6 +10,7 @@ from cwl_userspace.kernel import syscalls as sys_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _QUIET = sys_.MS_NOSUID | sys_.MS_NODEV
@@ -38,12 +39,22 @@ def _make_root_a_mount() -> None:
     sys_.mount(None, "/", None, sys_.MS_REC | sys_.MS_SLAVE)
 
 
-def overlay(rootfs: str, stage: str, disk: str = "", size: int = 0) -> None:
+def overlay(
+    rootfs: str,
+    stage: str,
+    disk: str = "",
+    size: int = 0,
+    made: Sequence[tuple[str, int]] = (),
+) -> None:
     """A private root over ``rootfs``; ends in it as current directory.
 
     What is written goes to the directory ``disk`` if it is named, else to memory, of which
     ``size`` bytes may be used (0: half of the host's). All paths that go into the mount's options
     are relative: a comma or colon in them would have a meaning there.
+
+    ``made`` are directories of the tree, parents first, and modes, that are made above it: the
+    kernel copies nothing up that belongs to somebody whom this user name space does not know
+    (EOVERFLOW), and so lets nobody write to such a directory.
     """
     _stage(rootfs, stage, size)
     above = "."
@@ -55,6 +66,9 @@ def overlay(rootfs: str, stage: str, disk: str = "", size: int = 0) -> None:
         os.mkdir(name, 0o755)
     mode = os.stat("lower").st_mode & 0o7777
     os.chmod(f"{above}/upper", mode | 0o700)
+    for path, mode in made:
+        os.mkdir(f"{above}/upper{path}")
+        os.chmod(f"{above}/upper{path}", mode | 0o700)
     options = f"lowerdir=lower,upperdir={above}/upper,workdir={above}/work"
     try:
         sys_.mount("overlay", "root", "overlay", _QUIET, options + ",userxattr")

@@ -41,9 +41,11 @@ class Settings:
     whether root in a container has ids of its own (mapped), one (emulated), or what leaves
     nothing behind (auto). ``proot_places`` are pairs of an address and a SHA-256 or an empty text.
     ``local_store`` is where runs have copies of trees on a disk of this host; empty for nowhere.
+    ``store`` is the user's own, ``beneath`` are the stores that are only read, in their order.
     """
 
     __slots__ = (
+        "beneath",
         "cache",
         "config",
         "engine",
@@ -74,6 +76,7 @@ class Settings:
         root_ids: str = "auto",
         proot_places: Sequence[Sequence[str]] = (),
         local_store: str = "",
+        beneath: Sequence[str] = (),
     ) -> None:
         self.engine = engine
         self.store = store
@@ -88,6 +91,7 @@ class Settings:
         self.root_ids = root_ids
         self.proot_places = tuple((url, sha256) for url, sha256 in proot_places)
         self.local_store = local_store
+        self.beneath = tuple(beneath)
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -98,10 +102,10 @@ def load(environ: Mapping[str, str]) -> Settings:
     )
     explicit = bool(environ.get("CWL_USERSPACE_CONFIG"))
     said = _file_settings(config, explicit, os.path.join(cache, "config.json"))
-    store = environ.get("CWL_USERSPACE_HOME") or said.get("store") or cache
+    store, *beneath = _stores(environ, said, cache)
     return Settings(
         engine=environ.get("CWL_USERSPACE_ENGINE") or said.get("engine", "auto"),
-        store=os.path.abspath(_expand(store, environ)),
+        store=store,
         on_unmet=_one_of(environ, said, "on_unmet", ON_UNMET),
         proot=_expand(environ.get("CWL_USERSPACE_PROOT") or said.get("proot", ""), environ),
         registries={
@@ -116,6 +120,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         root_ids=_one_of(environ, said, "root_ids", ROOT_IDS) or "auto",
         proot_places=said.get("proot_places", ()),
         local_store=_local_store(environ, said),
+        beneath=beneath,
     )
 
 
@@ -144,6 +149,19 @@ def _directory(environ: Mapping[str, str], variable: str, below_home: str) -> st
 
 def _expand(path: str, environ: Mapping[str, str]) -> str:
     return home_directory(environ) + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def _stores(environ: Mapping[str, str], said: dict[str, Any], cache: str) -> list[str]:
+    """The user's own store, then those that are only read; each path once.
+
+    CWL_USERSPACE_HOME takes the place of the first. An empty one stands for what there would be
+    without the list, so that a site can add its store to everybody's own.
+    """
+    given = environ.get("CWL_USERSPACE_STORE_PATH")
+    path = given.split(":") if given else said.get("store_path") or [""]
+    own = environ.get("CWL_USERSPACE_HOME") or path[0] or said.get("store") or cache
+    places = (os.path.abspath(_expand(place, environ)) for place in (own, *path[1:]) if place)
+    return list(dict.fromkeys(places))
 
 
 def size_in_bytes(text: str) -> int:

@@ -12,7 +12,7 @@ from cwl_userspace.errors import SettingsError
 _HEX = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("engine", "store", "local_store", "on_unmet", "proot", "root_upper", "root_size",
           "root_ids")  # fmt: skip
-_TOP = (*_TEXTS, "proot_places", "registries")
+_TOP = (*_TEXTS, "proot_places", "registries", "store_path")
 _REGISTRY = ("mirrors", "insecure")
 _PLACE = ("url", "sha256")
 
@@ -41,8 +41,24 @@ def read(path: str) -> dict[str, Any]:
             settings[key] = _string(path, document, key)
     if "proot_places" in document:
         settings["proot_places"] = _places(path, document)
+    if "store_path" in document:
+        settings["store_path"] = _store_path(path, document)
     settings["registries"] = _registries(path, document)
     return settings
+
+
+def _store_path(path: str, document: Any) -> list[str]:
+    """Stores in the order in which they are looked into; only the first is written."""
+    stores: Any = document["store_path"]
+    line = _line(document, "store_path")
+    if not isinstance(stores, list) or not stores or not all(isinstance(s, str) for s in stores):
+        _refuse(path, line, "store_path", stores, "a list of directories, your own store first")
+    if "store" in document:
+        raise SettingsError(
+            f"{path}:{line}: store and store_path both say where your store is",
+            "leave out store: the first of store_path is yours",
+        )
+    return [str(store) for store in stores]
 
 
 def _places(path: str, document: Any) -> list[list[str]]:

@@ -12,6 +12,7 @@ import struct
 
 from cwl_userspace.errors import ContentMismatch, ImageError, StoreError, UsageError
 from cwl_userspace.image.download import from_url
+from cwl_userspace.store.modes import make_directories
 from cwl_userspace.store.store import Store
 
 TYPE_CHECKING = False
@@ -66,7 +67,7 @@ def _directory(store: Store) -> str:
     store.prepare()
     directory = os.path.join(store.path, DIRECTORY)
     try:
-        os.makedirs(directory, mode=0o755, exist_ok=True)
+        make_directories(store.path, (DIRECTORY,))
     except OSError as error:
         raise store.failure(error, "keep programs") from None
     if os.statvfs(directory).f_flag & os.ST_NOEXEC:

@@ -13,6 +13,7 @@ import os
 from typing import Any, NamedTuple
 
 from cwl_userspace.digest import Digest
+from cwl_userspace.store.modes import is_of_a_group, make_directories
 from cwl_userspace.store.store import Store
 
 # Part of every key: to be changed when the same instruction comes to mean something else.
@@ -36,8 +37,7 @@ class Cache:
     def prepare(self) -> None:
         """Make the directories; raise StoreError where the store cannot be written."""
         try:
-            for name in ("steps", "layers", "caches"):
-                os.makedirs(os.path.join(self._store.path, "build", name), exist_ok=True)
+            make_directories(self._store.path, ("build/steps", "build/layers", "build/caches"))
         except OSError as error:
             raise self._store.failure(error, "make the cache of builds") from None
 
@@ -47,7 +47,9 @@ class Cache:
 
     def directory(self, name: str) -> str:
         """The directory of a cache mount, made if there is none."""
-        place = hashlib.sha256(name.encode()).hexdigest()
+        # What is kept there belongs to who built, and each member of a group has his own.
+        whose = str(os.geteuid()) if is_of_a_group(self._store.path) else ""
+        place = hashlib.sha256(f"{whose}{name}".encode()).hexdigest()
         path = os.path.join(self._store.path, "build", "caches", place)
         os.makedirs(path, exist_ok=True)
         return path
@@ -69,6 +71,8 @@ class Cache:
         """Remember a step; ``built`` is the file of its layer, which is taken away."""
         if step.layer is not None:
             try:
+                if is_of_a_group(self._store.path):
+                    os.chmod(built, 0o664)
                 os.replace(built, self.layer(step.layer))
             except OSError as error:
                 raise self._store.failure(error, "keep a layer") from None

@@ -112,6 +112,7 @@ def _image(context: Context, name: str, platform: str, refresh: bool, uses: Exit
         record = fetch(context, ImageReference.parse(name), platform, refresh=True)
     else:
         record = find_or_fetch(context, name, platform)
+    context.stored_tree(record)  # steps look for trees, and not for packs
     uses.enter_context(Busy(context.store, RUN, record.chain.hex))
     return record
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from cwl_userspace.log import Log
 from cwl_userspace.settings import Settings, load
-from cwl_userspace.store.store import Store
+from cwl_userspace.store.beneath import opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from cwl_userspace.digest import Digest
     from cwl_userspace.process import Usage
     from cwl_userspace.store.records import Record
+    from cwl_userspace.store.store import Store
 
 
 class Context:
@@ -25,20 +27,36 @@ class Context:
         self.environ = environ
         self.settings: Settings = load(environ)
         self.engine = engine or self.settings.engine
-        self.store = Store(self.settings.store)
         self.log = Log(self.settings.state, quiet)
+        self.store = opened(self.settings.store, self.settings.beneath, self.log.note)
+        if self.settings.local_store:
+            self.store.elsewhere = self._elsewhere
         self.usage = usage
 
     def tree(self, record: Record) -> str:
-        """The tree that a run of an image takes: a copy on local disk, where the settings want it.
+        """The tree that a run of an image takes: one on local disk, where the settings want it.
 
-        Only a run asks here. What is copied, saved or built upon is the one in the store.
+        Raise PackDamaged if there is none, so that the image has to be fetched again.
         """
         if not self.settings.local_store:
-            return self.store.tree(record.chain)
-        from cwl_userspace.localtree import local_tree
+            return self.stored_tree(record)
+        from cwl_userspace.localtree import LocalTrees
 
-        return local_tree(self.store, record, self.settings.local_store, self.log.note)
+        return LocalTrees(self.settings.local_store, self.log.note).tree(self.store, record)
+
+    def stored_tree(self, record: Record) -> str:
+        """The tree in the store, for what copies, saves or builds; made of its pack if need be."""
+        if self.store.has_tree(record.chain):
+            return self.store.tree(record.chain)
+        from cwl_userspace.trees import stored
+
+        return stored(self.store, record, self.log.note)
+
+    def _elsewhere(self, store: Store, make: Callable[[Store], Digest]) -> Digest:
+        """Have a new tree made on local disk; the store gets it as one file."""
+        from cwl_userspace.localtree import LocalTrees
+
+        return LocalTrees(self.settings.local_store, self.log.note).build(store, make)
 
     @property
     def called_by_engine(self) -> bool:

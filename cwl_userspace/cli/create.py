@@ -47,7 +47,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     image = words.arguments[0]
     record = find_or_fetch(context, image, words.value("platform"))
     document = containers.record_of(record, image, request, time.time())
-    tree = context.store.tree(record.chain)
+    tree = context.stored_tree(record)
     with Busy(context.store, RUN, record.chain.hex):
         _, unread = containers.create(context.store, name, tree, document)
     if unread:

@@ -10,7 +10,7 @@ from cwl_userspace.cli.help import show
 from cwl_userspace.cli.output import Write, write_archive
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
-from cwl_userspace.image.dockersave import tree_bytes
+from cwl_userspace.image.treetar import tree_bytes
 
 OPTIONS = (
     Option("-o --output", VALUE, "write to a file, not to standard output", "FILE"),

@@ -19,7 +19,7 @@ def find_or_fetch(context: Context, name: str, platform: str = "") -> Record:
     context.store.check()
     try:
         record = records.find(context.store, name)
-        if context.store.has_tree(record.chain):
+        if context.store.has(record.chain):
             note_use(context.store, record.id.hex)
             return record
     except ImageNotFound as error:

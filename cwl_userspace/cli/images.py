@@ -28,6 +28,7 @@ _TITLES = {
     "CreatedAt": "FETCHED",
     "Size": "SIZE",
 }
+_WHERE = {"Store": "STORE"}
 _NONE = "<none>"
 
 
@@ -46,7 +47,8 @@ def command(context: Context, argv: Sequence[str]) -> int:
     elif words.value("format") == "json":
         print("".join(f"{json.dumps(row)}\n" for row in rows), end="")
     else:
-        print(table(_TITLES, rows), end="")
+        several = _WHERE if context.settings.beneath else {}
+        print(table({**_TITLES, **several}, rows), end="")
     return 0
 
 
@@ -84,6 +86,7 @@ def _cells(row: tuple[str, str, records.Record], whole: bool) -> dict[str, str]:
         "ID": str(record.id) if whole else record.id.hex[:12],
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(record.created)),
         "Size": _human(record.size),
+        "Store": record.store,
     }
 
 

@@ -55,7 +55,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         raise
     if words.flag("path"):
         for thing in found:
-            print(_tree(context, thing))
+            print(_tree(context, thing) if isinstance(thing, Container) else _whole(context, thing))
         return 0
     described = [_describe(context, thing) for thing in found]
     if words.value("format"):
@@ -74,6 +74,13 @@ def _find(context: Context, name: str, kind: str) -> Record | Container:
             if kind:
                 raise
     return records.find(context.store, name)
+
+
+def _whole(context: Context, record: Record) -> str:
+    """The path of a tree that is there, if the image's files are."""
+    if context.store.has(record.chain):
+        return context.stored_tree(record)
+    return context.store.tree(record.chain)
 
 
 def _tree(context: Context, thing: Record | Container) -> str:

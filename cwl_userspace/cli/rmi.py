@@ -46,20 +46,27 @@ def _remove(context: Context, text: str, force: bool) -> None:
     if (used or users) and not force:
         who = f"the container {', '.join(used)}" if used else ", ".join(users)
         raise ImageError(f"{text} is in use by {who}", "wait for its end, or kill it")
-    names = [name for name, image in records.names(context.store) if image == str(record.id)]
+    own = context.store.own
+    names = [name for name, image in records.names(own) if image == str(record.id)]
+    here = record.store == own.path
+    if not names and not here:
+        raise ImageError(
+            f"{text} is in {record.store}, a store beneath yours, which is only read",
+            "it is removed by whoever keeps that store",
+        )
     wanted = [name for name in names if _is(name, text)] or names
     for name in wanted:
-        if is_protected(context.store, name):
+        if is_protected(own, name):
             familiar = ImageReference.parse(name).familiar
             raise ImageError(
                 f"{familiar} is protected",
                 f"take that back with cwl-userspace unprotect {familiar}",
             )
     for name in wanted:
-        remove_name(context.store, name)
+        remove_name(own, name)
         print(f"Untagged: {ImageReference.parse(name).familiar}")
-    if set(wanted) == set(names):
-        remove_image(context.store, record, force)
+    if here and set(wanted) == set(names):
+        remove_image(own, record, force)
         print(f"Deleted: {record.id}")
 
 

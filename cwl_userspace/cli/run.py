@@ -9,6 +9,7 @@ from cwl_userspace.cli.request import request_of, stop_timeout
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import Words, parse
 from cwl_userspace.errors import EngineError, PromiseUnmet, StoreError, UsageError
+from cwl_userspace.kernel.ownership import is_ours
 from cwl_userspace.settings import ON_UNMET
 from cwl_userspace.stdin import open_closed_streams
 from cwl_userspace.store.inuse import Use
@@ -72,6 +73,10 @@ def execute(context: Context, words: Words) -> int:
     record, rootfs, use = _image(context, words)
     try:
         spec = _spec(request, record.config, rootfs, context)
+        if spec.identity.emulate_root and not is_ours(rootfs):
+            use.end()
+            rootfs, use = _owned(context, record)
+            spec = _spec(request, record.config, rootfs, context)
         return _run(context, words, spec, str(record.id), use, kept=kept)
     finally:
         use.end()
@@ -81,13 +86,35 @@ def _image(context: Context, words: Words) -> tuple[Record, str, Use]:
     """The image of the name, its tree, and that it is in use from now on."""
     for _ in range(_REMOVALS):
         record = find_or_fetch(context, words.arguments[0], words.value("platform"))
-        rootfs = context.tree(record)
-        use = Use(rootfs, record.chain.hex)
+        try:
+            rootfs = context.tree(record)
+        except StoreError as error:
+            _check_damaged(error)
+            continue
+        use = Use(rootfs, record.chain.hex, context.store.is_beneath(rootfs))
         if use.begin():
             return record, rootfs, use
     raise StoreError(
         f"{words.arguments[0]} is removed from the store again and again", "see who prunes it"
     )
+
+
+def _check_damaged(error: StoreError) -> None:
+    """Let an image be fetched anew whose only copy is damaged, and put aside; else raise again."""
+    from cwl_userspace.store.packs import PackDamaged
+
+    if not isinstance(error, PackDamaged):
+        raise error
+
+
+def _owned(context: Context, record: Record) -> tuple[str, Use]:
+    """A tree of the caller's own, for a root that changes what is in it, and that it is in use."""
+    from cwl_userspace.trees import owned
+
+    rootfs = owned(context.store, record, context.settings.cache, context.log.note)
+    use = Use(rootfs, record.chain.hex)
+    use.begin()
+    return rootfs, use
 
 
 def _container(context: Context, words: Words) -> Container | None:

@@ -38,14 +38,14 @@ def _images(context: Context, names: Sequence[str]) -> list[Saved]:
     found: dict[str, tuple[Record, list[ImageReference]]] = {}
     for text in names:
         record = records.find(context.store, text)
-        if not context.store.has_tree(record.chain):
+        if not context.store.has(record.chain):
             raise StoreError(f"the tree of {text} is not in the store", "pull it again")
         _, given = found.setdefault(str(record.id), (record, []))
         reference = _tag(context, text)
         if reference is not None and str(reference) not in map(str, given):
             given.append(reference)
     return [
-        Saved(record.chain.hex, context.store.tree(record.chain), record.document, given)
+        Saved(record.chain.hex, context.stored_tree(record), record.document, given)
         for record, given in found.values()
     ]
 

@@ -27,7 +27,7 @@ def has(store: Store, name: str) -> bool:
     """True if the store has an image of that name or id, with its tree."""
     store.check()
     try:
-        return store.has_tree(records.find(store, name).chain)
+        return store.has(records.find(store, name).chain)
     except (ImageNotFound, InvalidReference):
         return False
 

@@ -20,6 +20,7 @@ from schema_salad.sourceline import SourceLine
 
 from cwl_userspace.cwl.acquire import acquire, has
 from cwl_userspace.cwl.places import digest, is_web, place_of
+from cwl_userspace.cwl.store import store_of
 from cwl_userspace.errors import UserspaceError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.settings import load
@@ -91,7 +92,7 @@ def prepared(want: Want, pull: bool, anew: bool) -> tuple[Requirement, Fetch]:
         return _with_id(want, _name(kind, want.text(kind))), _nothing
     try:
         settings = load(os.environ)
-        store = Store(settings.store)
+        store = store_of(settings)
         if not kind:
             return want.requirement, lambda: _local(want, store)
         return _from_file(want, kind, store, settings.cache, pull, anew)

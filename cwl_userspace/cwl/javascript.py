@@ -15,8 +15,8 @@ from cwl_utils.errors import JavascriptException
 
 from cwl_userspace.cwl.acquire import has
 from cwl_userspace.cwl.command import find_command
+from cwl_userspace.cwl.store import store_of
 from cwl_userspace.settings import load
-from cwl_userspace.store.store import Store
 
 IMAGE = "docker.io/library/node:alpine"
 _NODES = ("nodejs", "node")
@@ -32,7 +32,7 @@ class ContainerNode(sandboxjs.NodeJSEngine):
         if container_engine != "docker" or any(map(shutil.which, _NODES)):
             return super().new_js_proc(js_text, force_docker_pull, container_engine)
         command = find_command()
-        if force_docker_pull or not has(Store(load(os.environ).store), IMAGE):
+        if force_docker_pull or not has(store_of(load(os.environ)), IMAGE):
             _pull(command)
         words = [command, "run", "--interactive", "--die-with-parent", "--net=none", "--read-only"]
         process = subprocess.Popen(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from cwltool.loghandler import _logger
 
+from cwl_userspace.cwl.store import store_of
 from cwl_userspace.errors import UserspaceError
 from cwl_userspace.settings import load
 from cwl_userspace.store import records
-from cwl_userspace.store.store import Store
 
 if TYPE_CHECKING:
     from cwltool.cwlprov.provenance_profile import ProvenanceProfile
@@ -38,7 +38,7 @@ def record(job: DockerCommandLineJob) -> None:
 def _tell(profile: ProvenanceProfile) -> None:
     from prov.model import ProvAgent
 
-    store = Store(load(os.environ).store)
+    store = store_of(load(os.environ))
     for agent in list(profile.document.get_records(ProvAgent)):
         named = {str(key): str(value) for key, value in agent.attributes}
         if IMAGE not in named or ID in named:

@@ -23,9 +23,9 @@ from cwl_userspace.cwl.acquire import has
 from cwl_userspace.cwl.command import announce, find_command
 from cwl_userspace.cwl.images import Fetch
 from cwl_userspace.cwl.prefetch import prefetch, tools
+from cwl_userspace.cwl.store import store_of
 from cwl_userspace.cwl.tool import UserspaceCommandLineTool
 from cwl_userspace.settings import load
-from cwl_userspace.store.store import Store
 
 
 class _Woken:
@@ -60,7 +60,7 @@ class UserspaceToilTool(_Woken, UserspaceCommandLineTool, ToilCommandLineTool): 
         """As for all our tools; but a worker neither reads nor builds what its store has."""
         current: Any = self.get_requirement("DockerRequirement")[0]
         name = str((current or {}).get("dockerImageId") or "")
-        if not self.userspace_fetched or not has(Store(load(os.environ).store), name):
+        if not self.userspace_fetched or not has(store_of(load(os.environ)), name):
             fetch: Fetch = super()._image(runtimeContext)
             return fetch
         named = copy.copy(current)

@@ -12,6 +12,7 @@ import os
 from cwl_userspace.engines.base import EMULATED_ROOT, PRIVATE_PIDS, PROMISES, Launch
 from cwl_userspace.engines.view import View
 from cwl_userspace.kernel import syscalls as sys_
+from cwl_userspace.kernel.ownership import is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,10 +126,10 @@ class Namespaced:
             return ["own_tree", spec.rootfs, stage]
         size = 0 if disk else spec.root_size or self._size
         if self._facts["overlay"] and not spec.read_only:
-            return ["overlay", spec.rootfs, stage, disk, size]
+            return ["overlay", spec.rootfs, stage, disk, size, *_made(spec)]
         view = _view(spec)
         if self._facts["overlay"] and len(view["binds"]) > _MOST_BINDS:
-            return ["overlay", spec.rootfs, stage, disk, size]
+            return ["overlay", spec.rootfs, stage, disk, size, *_made(spec)]
         return ["assemble", spec.rootfs, stage, view, size]
 
     def _places(self, spec: ContainerSpec, disk: str) -> list[list[Any]]:
@@ -185,9 +186,27 @@ def _empty(path: str) -> bool:
         return False
 
 
-def _view(spec: ContainerSpec) -> dict[str, Any]:
-    """What to assemble: room for every mount point, file and directory that is to be made."""
+def _made(spec: ContainerSpec) -> list[list[tuple[str, int]]]:
+    """The directories that an overlay needs of its own above a tree of another user or group.
+
+    They are those in which something is to be made.
+    """
+    if is_ours(spec.rootfs):
+        return []
     view = View(spec.rootfs)
+    for path in _WRITABLE:
+        view.expand(view.resolve(path))
+    found = []
+    for path in _view(spec, view)["directories"]:
+        place = spec.rootfs + path
+        if path != "/" and os.path.isdir(place):
+            found.append((path, os.stat(place).st_mode & 0o1777))
+    return [found]
+
+
+def _view(spec: ContainerSpec, view: View | None = None) -> dict[str, Any]:
+    """What to assemble: room for every mount point, file and directory that is to be made."""
+    view = view or View(spec.rootfs)
     for path in ("/dev", "/proc", *_WRITABLE, spec.working_dir):
         place = view.resolve(path)
         if not os.path.isdir(view.host(place)):

@@ -7,6 +7,7 @@ at the top (what umoci, containerd and moby do; HARDENING cases of the class "wr
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -187,7 +188,9 @@ def _remove_children(fd: int, top: int, depth: int) -> bool:
 def _make_accessible(name: bytes, dir_fd: int) -> None:
     """Give ourselves all rights to a directory; chmod by name is safe in a tree that we own."""
     if os.lstat(name, dir_fd=dir_fd).st_mode & 0o700 != 0o700:
-        os.chmod(name, 0o700, dir_fd=dir_fd)
+        # Another user's may be open to our group, whatever it is to him.
+        with contextlib.suppress(PermissionError):
+            os.chmod(name, 0o700, dir_fd=dir_fd)
 
 
 def children(fd: int) -> Iterator[tuple[bytes, bool]]:

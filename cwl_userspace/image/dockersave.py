@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from cwl_userspace.errors import StoreError
 from cwl_userspace.image import tar
 from cwl_userspace.image.stream import Checked
-from cwl_userspace.image.tarwriter import END, Writer, content_of, member, size_of
+from cwl_userspace.image.tarwriter import Writer
+from cwl_userspace.image.treetar import tree_bytes, tree_size
 from cwl_userspace.reference import ImageReference
 
 _MODE = 0o644
@@ -72,55 +70,10 @@ def _config(config: dict[str, Any], diff_id: str) -> bytes:
 
 def _layer(archive: Writer, image: Saved) -> str:
     """Write a tree as one layer; return its digest. Two walks: a member's size comes before it."""
-    root = os.fsencode(image.rootfs)
-    size = sum(size_of(entry) for entry, _ in _tree(root)) + len(END)
+    size = tree_size(image.rootfs)
     layer = Checked(tree_bytes(image.rootfs), None, size, f"the tree {image.rootfs}")
     archive.directory(image.directory.encode(), 0o755, 0)
     archive.file(f"{image.directory}/VERSION".encode(), b"1.0", _MODE, 0)
     name = f"{image.directory}/layer.tar".encode()
     archive.entry(tar.Entry(tar.REGULAR, name, b"", _MODE, size, 0), layer)
     return str(layer.digest)
-
-
-def tree_bytes(rootfs: str) -> Iterator[bytes]:
-    """The bytes of a tree as one tar; raise StoreError for what cannot be read."""
-    for entry, path in _tree(os.fsencode(rootfs)):
-        yield from member(entry, content_of(path))
-    yield END
-
-
-def _tree(root: bytes) -> Iterator[tuple[tar.Entry, bytes]]:
-    """Every file of a tree in the order of names, directories before what is in them."""
-    linked: dict[tuple[int, int], bytes] = {}
-    waiting = [b""]
-    while waiting:
-        name = waiting.pop()
-        path = os.path.join(root, name) if name else root
-        found = os.lstat(path)
-        mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns // 1_000_000_000
-        if stat.S_ISDIR(found.st_mode):
-            yield (
-                tar.Entry(tar.DIRECTORY, name + b"/" if name else b"./", b"", mode, 0, mtime),
-                path,
-            )
-            waiting += sorted((os.path.join(name, n) for n in _names(path)), reverse=True)
-        elif stat.S_ISLNK(found.st_mode):
-            yield tar.Entry(tar.SYMLINK, name, os.readlink(path), 0o777, 0, mtime), path
-        elif stat.S_ISREG(found.st_mode):
-            first = name
-            if found.st_nlink > 1:
-                first = linked.setdefault((found.st_dev, found.st_ino), name)
-            if first == name:
-                yield tar.Entry(tar.REGULAR, name, b"", mode, found.st_size, mtime), path
-            else:
-                yield tar.Entry(tar.HARD_LINK, name, first, mode, 0, mtime), path
-
-
-def _names(directory: bytes) -> list[bytes]:
-    try:
-        return os.listdir(directory)
-    except PermissionError:
-        raise StoreError(
-            f"the directory {os.fsdecode(directory)} is closed to its owner by its mode",
-            "save the image as root",
-        ) from None

@@ -1,7 +1,7 @@
 """Write tar archives: POSIX ustar, with PAX records where a name or a number is too long for it.
 
-The same entries give the same bytes: everything belongs to 0:0, names of owners are empty, and
-times are whole seconds, as in the layers that Docker writes.
+The same entries give the same bytes: everything belongs to 0:0 and names of owners are empty.
+Times are whole seconds, as in the layers that Docker writes, unless an entry's is not.
 """
 
 from __future__ import annotations
@@ -107,9 +107,10 @@ def _header(entry: Entry) -> bytes:
     if size >= _LARGEST:
         records += _record(b"size", b"%d" % size)
         size = 0
-    if not 0 <= mtime < _LARGEST:
-        records += _record(b"mtime", b"%d" % mtime)
-        mtime = 0
+    if mtime != entry.mtime or not 0 <= mtime < _LARGEST:
+        exact = b"%d" % mtime if mtime == entry.mtime else b"%.9f" % entry.mtime
+        records += _record(b"mtime", exact)
+        mtime = mtime if 0 <= mtime < _LARGEST else 0
     block = _block(name[:100], link[:100], entry.kind, entry.mode, size, mtime)
     if not records:
         return block

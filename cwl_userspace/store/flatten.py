@@ -17,6 +17,7 @@ from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.source import Source
 from cwl_userspace.image.stream import Checked, decompressed, in_thread
 from cwl_userspace.oci import Image, Layer
+from cwl_userspace.store.modes import without_acls
 from cwl_userspace.store.phases import DOWNLOAD, PUBLISH, phase, through
 from cwl_userspace.store.store import Store
 from cwl_userspace.store.workspace import workspace
@@ -41,6 +42,7 @@ def flatten(
     with workspace(store) as private:
         rootfs = os.path.join(private, "rootfs")
         os.mkdir(rootfs, 0o755)
+        without_acls(rootfs)
         tree = Tree(rootfs)
         try:
             diff_ids = _apply(tree, image, source, report, whiteouts)

@@ -13,7 +13,7 @@ from cwl_userspace.errors import ImageError, ImageNotFound
 from cwl_userspace.image.source import Source
 from cwl_userspace.oci import Image, Platform, load_json
 from cwl_userspace.reference import ImageReference
-from cwl_userspace.store import records
+from cwl_userspace.store import packs, records
 from cwl_userspace.store.flatten import Report, chain_id, flatten, publish
 from cwl_userspace.store.heart import now
 from cwl_userspace.store.lease import lease
@@ -54,7 +54,7 @@ def ensure(
                 return add(store, image, source, [reference], report)
             except ImageError as error:
                 errors.append(error)
-        raise _joined(reference, errors)
+        raise _joined(reference, errors, store.trouble)
 
 
 def _complete(store: Store, reference: ImageReference) -> Record | None:
@@ -62,7 +62,7 @@ def _complete(store: Store, reference: ImageReference) -> Record | None:
         record = records.by_reference(store, reference)
     except ImageNotFound:
         return None
-    return record if store.has_tree(record.chain) else None
+    return record if store.has(record.chain) else None
 
 
 def _is_fresh(
@@ -77,15 +77,20 @@ def _is_fresh(
         return False
 
 
-def _joined(reference: ImageReference, errors: list[ImageError]) -> ImageError:
+def _joined(reference: ImageReference, errors: list[ImageError], trouble: str) -> ImageError:
     """One error for several sources: the last decides its kind, all say their reason."""
     if len(errors) == 1:
+        if trouble:
+            errors[0].message += f"; {trouble}"
         return errors[0]
     if not errors:
         return ImageNotFound(f"nowhere to get {reference.familiar} from", "configure a registry")
     reasons = "; ".join(str(error) for error in errors)
+    trouble = trouble and f"; {trouble}"
     kind = type(errors[-1])
-    return kind(f"cannot get {reference.familiar} from any of {len(errors)} places: {reasons}")
+    return kind(
+        f"cannot get {reference.familiar} from any of {len(errors)} places: {reasons}{trouble}"
+    )
 
 
 def add(
@@ -124,12 +129,16 @@ def _add(
         chain = chain_id(diff_ids)
         rootfs = {"type": "layers", "diff_ids": [str(d) for d in diff_ids]}
         config = {**config, "rootfs": rootfs}
-    elif not store.has_tree(chain):
+    elif not store.has(chain):
+
+        def make(place: Store) -> Digest:
+            return chain_id(flatten(place, image, source, report, whiteouts))
+
         # Another may fetch an image of the same layers under another name.
         with lease(store, f"tree-{chain.hex}"):
-            if not store.has_tree(chain):
+            if not store.has(chain):
                 with phase(EXTRACT):
-                    flatten(store, image, source, report, whiteouts)
+                    chain = store.elsewhere(store, make) if store.elsewhere else make(store)
     with phase(PUBLISH):
         return _file(store, image, config, chain, names, source.label)
 
@@ -176,10 +185,11 @@ def _file(
             "id": str(identifier),
             "chain": str(chain),
             "manifest": str(image.manifest_digest or ""),
-            "size": _tree_size(store, chain),
+            "size": int(packs.facts(store, chain).get("bytes", 0)),
             "created": time.time(),
             "config": config,
-        }
+        },
+        store.path,
     )
     store.write_file(f"images/{identifier.hex}.json", record.to_json())
     for reference in names:
@@ -192,9 +202,3 @@ def name(store: Store, reference: ImageReference, record: Record, origin: str) -
     key = records.key_of(reference)
     entry = {"name": key, "image": str(record.id), "origin": origin, "time": time.time()}
     store.write_file(f"names/{records.file_name(key)}", json.dumps(entry))
-
-
-def _tree_size(store: Store, chain: Digest) -> int:
-    path = os.path.join(os.path.dirname(store.tree(chain)), "tree.json")
-    with open(path, "rb") as file:
-        return int(json.loads(file.read())["bytes"])

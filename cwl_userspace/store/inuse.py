@@ -30,11 +30,15 @@ _REMOVAL_PATIENCE = 60.0
 
 
 class Use:
-    """One use of what is below a tree's directory, ``STORE/PLACE/NAME/rootfs``."""
+    """One use of what is below a tree's directory, ``STORE/PLACE/NAME/rootfs``.
 
-    __slots__ = ("_next", "_path", "_rootfs", "_store", "_what")
+    A ``silent`` one, of a store that is only read, is not said.
+    """
 
-    def __init__(self, rootfs: str, what: str) -> None:
+    __slots__ = ("_next", "_path", "_rootfs", "_silent", "_store", "_what")
+
+    def __init__(self, rootfs: str, what: str, silent: bool = False) -> None:
+        self._silent = silent
         self._rootfs = rootfs
         self._what = what
         self._store = os.path.dirname(os.path.dirname(os.path.dirname(rootfs)))
@@ -43,7 +47,7 @@ class Use:
 
     def begin(self) -> bool:
         """Say that the tree is used; False if it is not there, or not any more."""
-        self._path = say_used(self._store, RUN, self._what)
+        self._path = "" if self._silent else say_used(self._store, RUN, self._what)
         if self._path:
             self._next = time.monotonic() + RUN_BEAT
             if os.path.lexists(os.path.join(self._store, LEASES, f"{GONE}-{self._what}")):

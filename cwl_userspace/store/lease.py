@@ -167,6 +167,8 @@ def _write_new(path: str, content: bytes) -> int:
     """A new file with its content; the descriptor stays open."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
+        # Others of its group want to know whose it is, whatever our umask.
+        os.fchmod(fd, os.fstat(fd).st_mode & 0o7777 | 0o040)
         if os.write(fd, content) != len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
     except BaseException:

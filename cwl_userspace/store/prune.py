@@ -16,10 +16,17 @@ from cwl_userspace.errors import StoreError
 from cwl_userspace.store import records, users
 from cwl_userspace.store.diskuse import disk_use
 from cwl_userspace.store.heart import last_sign, now
+from cwl_userspace.store.modes import is_of_a_group
 from cwl_userspace.store.owner import private_name
 from cwl_userspace.store.phases import PRUNE, phase
 from cwl_userspace.store.records import Record
-from cwl_userspace.store.remove import forget_image, is_protected, remove_name, remove_tree
+from cwl_userspace.store.remove import (
+    FORMS,
+    forget_image,
+    is_protected,
+    remove_name,
+    remove_tree,
+)
 from cwl_userspace.store.store import LEASES, Store
 from cwl_userspace.store.workspace import leftovers
 
@@ -66,7 +73,11 @@ class Plan(NamedTuple):
 
 
 def plan(store: Store, wish: Wish, needed: Set[str]) -> Plan:
-    """What to remove. ``needed`` are ids of images that stay, 64 digits: of containers, of runs."""
+    """What to remove. ``needed`` are ids of images that stay, 64 digits: of containers, of runs.
+
+    What stores beneath have is not looked at.
+    """
+    store = store.own
     images = _images(store, needed)
     time = now(os.path.join(store.path, LEASES))
     at_work = bool(users.at_work(store))
@@ -94,6 +105,7 @@ def carry_out(store: Store, items: Sequence[Item], delete: Delete) -> Iterator[I
 
     What has come into use meanwhile stays. Raise StoreError where the store cannot be written.
     """
+    store = store.own
     with phase(PRUNE):
         for item in items:
             if _remove(store, item, delete):
@@ -106,20 +118,29 @@ def _remove(store: Store, item: Item, delete: Delete) -> bool:
     if item.kind == IMAGE:
         return _remove_image(store, item)
     path = os.path.join(store.path, item.what)
+    aside = os.path.join(store.path, "tmp", private_name())
     try:
         if not os.path.isdir(path) or os.path.islink(path):
             os.unlink(path)
             return True
         if item.kind == BUILD and users.building(store):
             return False
-        aside = os.path.join(store.path, "tmp", private_name())
         os.rename(path, aside)
         delete(aside)
         return True
     except FileNotFoundError:
         return False
     except OSError as error:
+        if item.kind == TEMPORARY and is_of_a_group(store.path) and not _is_ours(aside):
+            return False  # half made by another member, who alone can get into it
         raise store.failure(error, f"remove {item.what}") from None
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        return os.lstat(path).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _remove_image(store: Store, item: Item) -> bool:
@@ -200,9 +221,11 @@ def _trees(
     using = users.in_use(store)
     wanted = {image.record.chain.hex for image in staying} | set(using)
     left = {image.record.chain.hex for image in going}
-    for chain in _listing(store, "trees"):
+    for chain in sorted({chain for form in FORMS for chain in _listing(store, form)}):
         if chain not in wanted and (chain in left or not at_work):
-            yield Item(TREE, chain, disk_use(os.path.join(store.path, "trees", chain)))
+            paths = [os.path.join(store.path, form, chain) for form in FORMS]
+            size = sum(disk_use(path) for path in paths if os.path.isdir(path))
+            yield Item(TREE, chain, size)
 
 
 def _blobs(store: Store, staying: Sequence[Known], going: Sequence[Known]) -> Iterator[Item]:

@@ -28,11 +28,15 @@ _SHORTEST_ID = 4
 
 
 class Record:
-    """One image in the store: ``id`` is the digest of its configuration, as in Docker."""
+    """One image in the store: ``id`` is the digest of its configuration, as in Docker.
 
-    __slots__ = ("chain", "created", "document", "id", "manifest", "size")
+    ``store`` is the path of the store that knows it, which may be one beneath the user's own.
+    """
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    __slots__ = ("chain", "created", "document", "id", "manifest", "size", "store")
+
+    def __init__(self, document: dict[str, Any], store: str = "") -> None:
+        self.store = store
         self.document: dict[str, Any] = document["config"]
         self.id = Digest.parse(document["id"])
         self.chain = Digest.parse(document["chain"])
@@ -95,51 +99,103 @@ def find(store: Store, text: str) -> Record:
 
 
 def by_reference(store: Store, reference: ImageReference) -> Record:
-    """The image filed under a name; raise ImageNotFound if there is none."""
+    """The image filed under a name; raise ImageNotFound if there is none.
+
+    Of several stores the first decides that has the name and, somewhere, the image's files.
+    """
     key = key_of(reference)
-    path = os.path.join(store.path, "names", file_name(key))
+    first = None
+    for each in store.all():
+        try:
+            found = _named(store, each, key)
+        except StoreError as error:
+            store.leave_out(each, error)
+            continue
+        if found is not None and (each is store or store.has(found.chain)):
+            return found
+        first = first or found
+    if first is not None:
+        return first
+    trouble = f"; {store.trouble}" if store.trouble else ""
+    raise ImageNotFound(
+        f"no image {reference.familiar} in the store{trouble}",
+        f"run cwl-userspace pull {reference.familiar}",
+    )
+
+
+def _named(store: Store, each: Store, key: str) -> Record | None:
+    """The image that one store has under a full name; the name may be for another store's image."""
+    path = os.path.join(each.path, "names", file_name(key))
     entry = _read(path)
     if entry is None:
-        raise ImageNotFound(
-            f"no image {reference.familiar} in the store",
-            f"run cwl-userspace pull {reference.familiar}",
-        )
+        return None
     try:
-        return by_id(store, Digest.parse(entry["image"]).hex)
+        hexadecimal = Digest.parse(entry["image"]).hex
     except (KeyError, TypeError, ContentMismatch):
         raise _damaged(path) from None
+    return _identified(each, hexadecimal) or by_id(store, hexadecimal)
 
 
 def by_id(store: Store, hexadecimal: str) -> Record:
     """The image with an id of 64 digits; raise ImageNotFound if there is none."""
+    for each in store.all():
+        try:
+            found = _identified(each, hexadecimal)
+        except StoreError as error:
+            store.leave_out(each, error)
+            continue
+        if found is not None:
+            return found
+    raise ImageNotFound(f"no image {hexadecimal[:12]} in the store", "pull it again")
+
+
+def _identified(store: Store, hexadecimal: str) -> Record | None:
     path = os.path.join(store.path, "images", f"{hexadecimal}.json")
     document = _read(path)
     if document is None:
-        raise ImageNotFound(f"no image {hexadecimal[:12]} in the store", "pull it again")
+        return None
     try:
-        return Record(document)
+        return Record(document, store.path)
     except (KeyError, TypeError, AttributeError, ContentMismatch):
         raise _damaged(path) from None
 
 
 def identifiers(store: Store) -> list[str]:
     """The ids of all images in the store, without their ``sha256:``."""
-    names = _listing(os.path.join(store.path, "images"))
-    return sorted(name[:-5] for name in names if len(name) == 69 and name.endswith(".json"))
+    names = [name for each in store.all() for name in _listed(store, each, "images")]
+    return sorted({name[:-5] for name in names if len(name) == 69 and name.endswith(".json")})
 
 
 def names(store: Store) -> Iterator[tuple[str, str]]:
     """Every full name in the store with the id of its image, in order of names."""
-    top = os.path.join(store.path, "names")
-    for name in sorted(_listing(top)):
-        path = os.path.join(top, name)
-        entry = _read(path)
-        if entry is not None:
-            try:
-                named = str(entry["name"]), str(entry["image"])
-            except (KeyError, TypeError):
-                raise _damaged(path) from None
+    places: dict[str, Store] = {}
+    for each in store.all():
+        for name in _listed(store, each, "names"):
+            places.setdefault(name, each)
+    for name, each in sorted(places.items()):
+        try:
+            named = _name_and_image(os.path.join(each.path, "names", name))
+        except StoreError as error:
+            store.leave_out(each, error)
+            continue
+        if named is not None:
             yield named
+
+
+def _name_and_image(path: str) -> tuple[str, str] | None:
+    entry = _read(path)
+    try:
+        return None if entry is None else (str(entry["name"]), str(entry["image"]))
+    except (KeyError, TypeError):
+        raise _damaged(path) from None
+
+
+def _listed(store: Store, each: Store, name: str) -> list[str]:
+    try:
+        return _listing(os.path.join(each.path, name))
+    except StoreError as error:
+        store.leave_out(each, error)
+        return []
 
 
 def _listing(directory: str) -> list[str]:

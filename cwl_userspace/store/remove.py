@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
@@ -19,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# What is below these, by its chain, goes together: see packs.py.
+FORMS = ("trees", "packs")
 # How long to wait for another process that removes the same tree.
 _PATIENCE = 30.0
 
@@ -41,8 +44,10 @@ def remove_name(store: Store, key: str) -> None:
 def remove_image(store: Store, record: Record, force: bool = False) -> None:
     """Forget an image, and remove its tree unless another image has the same layers.
 
-    A tree that is in use stays for ``prune``, but with ``force``.
+    A tree that is in use stays for ``prune``, but with ``force``. What stores beneath have is
+    neither removed nor counted.
     """
+    store = store.own
     forget_image(store, record)
     others = (records.by_id(store, i).chain for i in records.identifiers(store))
     if record.chain not in others:
@@ -65,27 +70,27 @@ def remove_tree(
 ) -> list[Owner]:
     """Remove the tree of a chain, given as 64 digits, by ``delete``; one that is gone is no error.
 
-    Return who uses it: then it is still there, unless ``force`` was given. Raise StoreError where
-    the store cannot be written.
+    Its pack goes with it. Return who uses it: then it is still there, unless ``force`` was given.
+    Raise StoreError where the store cannot be written.
     """
-    aside = os.path.join(store.path, "tmp", private_name())
-    with phase(PRUNE):
-        with lease(store, f"{GONE}-{chain}", _PATIENCE):
-            users = in_use(store).get(chain, [])
-            if users and not force:
-                return users
-            try:
-                # No reader sees a half of it.
-                os.rename(os.path.join(store.path, "trees", chain), aside)
-            except FileNotFoundError:
-                return []
-            except OSError as error:
-                raise store.failure(error, "remove a tree") from None
-        try:
-            delete(aside)
-        except OSError as error:
-            raise store.failure(error, "remove a tree") from None
-    return users
+    moved = []
+    try:
+        with phase(PRUNE):
+            with lease(store, f"{GONE}-{chain}", _PATIENCE):
+                users = in_use(store).get(chain, [])
+                if users and not force:
+                    return users
+                for form in FORMS:
+                    aside = os.path.join(store.path, "tmp", private_name())
+                    with contextlib.suppress(FileNotFoundError):
+                        # No reader sees a half of it.
+                        os.rename(os.path.join(store.path, form, chain), aside)
+                        moved.append(aside)
+            for aside in moved:
+                delete(aside)
+    except OSError as error:
+        raise store.failure(error, "remove a tree") from None
+    return users if moved else []
 
 
 def unlink(store: Store, name: str) -> None:

@@ -8,6 +8,7 @@ Layout (format 2), below the directory that the settings name::
     blobs/sha256/HEX           configurations and manifests, as they were fetched
     trees/CHAIN/rootfs         the flattened tree; CHAIN is the ChainID of config.md
     trees/CHAIN/tree.json      what was built, beside the tree and never inside it
+    packs/CHAIN/               the same tree as one file, for local disks: see packs.py
     containers/NAME/rootfs     a container's own tree, which its runs write; kept from other users
     containers/NAME/container.json   its id, image and configuration: see containers.py
     build/                     steps of Dockerfiles and their layers (build/cache.py): they save
@@ -29,28 +30,69 @@ import errno
 import os
 
 from cwl_userspace.errors import StoreError
+from cwl_userspace.store.modes import is_of_a_group, make_directories, open_tree
 from cwl_userspace.store.owner import private_name as private_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from cwl_userspace.digest import Digest
+    from cwl_userspace.store.beneath import Beneath
 
 FORMAT = "2"
 LEASES = "leases"
 # What ``format`` has in it while the whole store is being removed.
 REMOVED = "removed"
 _CONVERTED = ("1",)
+_PLACES = ("names", "images", "blobs/sha256", "trees", "packs", "tmp", "locks", LEASES)
+# What is published below these is for every user of the store.
+_FOR_ALL = ("trees/", "packs/")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
 
 class Store:
-    """Paths of one store. Nothing is made until ``prepare`` is called by someone who writes."""
+    """Paths of one store. Nothing is made until ``prepare`` is called by someone who writes.
 
-    __slots__ = ("path",)
+    ``beneath`` are other people's stores: look-ups go through them, too, and nothing else does.
+    ``elsewhere``, if somebody sets it, has trees made in another store and leaves a pack in this
+    one (localtree.py): it is given this store, and what makes a tree in a store.
+    """
 
-    def __init__(self, path: str) -> None:
+    __slots__ = ("_beneath", "_distrusted", "elsewhere", "path")
+
+    def __init__(self, path: str, beneath: Beneath | None = None) -> None:
         self.path = path
+        self._beneath = beneath
+        self._distrusted: set[str] = set()
+        self.elsewhere: Callable[[Store, Callable[[Store], Digest]], Digest] | None = None
+
+    @property
+    def own(self) -> Store:
+        """This store without those beneath: what is removed, and what is counted to remove it."""
+        return Store(self.path) if self._beneath else self
+
+    def all(self) -> Iterator[Store]:
+        """This store, and then those beneath that can be read."""
+        yield self.own
+        if self._beneath is not None:
+            yield from self._beneath.stores()
+
+    def is_beneath(self, path: str) -> bool:
+        """True for a path in a store beneath, where nothing is to be written."""
+        return self._beneath is not None and self._beneath.holds(path)
+
+    @property
+    def trouble(self) -> str:
+        """Why stores beneath could not be read, as far as they were asked; or nothing."""
+        return self._beneath.trouble if self._beneath is not None else ""
+
+    def leave_out(self, store: Store, error: StoreError) -> None:
+        """Go on without a store beneath that cannot be read; for this store the error is raised."""
+        if self._beneath is None or store.path == self.path:
+            raise error
+        self._beneath.leave_out(store, error)
 
     def prepare(self) -> None:
         """Make the store or check its format; raise StoreError where it cannot be used.
@@ -60,8 +102,7 @@ class Store:
         """
         found = self.check()
         try:
-            for name in ("names", "images", "blobs/sha256", "trees", "tmp", "locks", LEASES):
-                os.makedirs(os.path.join(self.path, name), mode=0o755, exist_ok=True)
+            make_directories(self.path, _PLACES)
             if found != FORMAT:
                 self.write_file("format", FORMAT + "\n")
         except OSError as error:
@@ -95,12 +136,35 @@ class Store:
         return found
 
     def tree(self, chain: Digest) -> str:
-        """The directory of the flattened tree for a chain of layers."""
-        return os.path.join(self.path, "trees", chain.hex, "rootfs")
+        """The directory of the flattened tree for a chain of layers, here or in a store beneath.
+
+        If there is none it is the one where this store would have it.
+        """
+        own = os.path.join(self.path, "trees", chain.hex, "rootfs")
+        if self._beneath is not None and not os.path.isdir(own):
+            for store in self._beneath.stores():
+                if store.has_tree(chain):
+                    return store.tree(chain)
+        return own
 
     def has_tree(self, chain: Digest) -> bool:
-        """True if that tree is here, and so is whole."""
+        """True if that tree is here or beneath, and so is whole."""
         return os.path.isdir(self.tree(chain))
+
+    def has(self, chain: Digest) -> bool:
+        """True if an image's files are here or beneath in either form, so that it can be run."""
+        return self.has_tree(chain) or next(self.packs(chain), None) is not None
+
+    def packs(self, chain: Digest) -> Iterator[str]:
+        """The directories of all packs of a tree: here first, then beneath."""
+        for store in self.all():
+            path = os.path.join(store.path, "packs", chain.hex)
+            if os.path.isdir(path) and path not in self._distrusted:
+                yield path
+
+    def trust(self, pack: str, trusted: bool) -> None:
+        """Use a pack no more in this process, though its directory is there; or use it again."""
+        (self._distrusted.discard if trusted else self._distrusted.add)(pack)
 
     def blob(self, digest: Digest) -> bytes | None:
         """A blob of that digest, or None: one whose bytes are others is none."""
@@ -121,6 +185,8 @@ class Store:
         try:
             fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
+                if is_of_a_group(self.path):
+                    os.fchmod(fd, 0o664)
                 written = os.write(fd, data)
                 while written < len(data):  # the space ran out, or a signal came
                     written += os.write(fd, data[written:])
@@ -135,6 +201,8 @@ class Store:
     def publish(self, built: str, name: str) -> bool:
         """Rename a finished directory into place; False if another process was first."""
         try:
+            if name.startswith(_FOR_ALL) and is_of_a_group(self.path):
+                open_tree(built)
             os.rename(built, os.path.join(self.path, name))
             return True
         except OSError as error:

@@ -150,3 +150,48 @@ def test_a_local_store_that_is_no_absolute_path_is_refused(tmp_path: Path) -> No
     for text in ("local", "$RELATIVE/x"):
         with pytest.raises(SettingsError, match="local_store is"):
             read(tmp_path, f"local_store: {text}\n", RELATIVE="somewhere")
+
+
+def test_the_first_of_store_path_is_the_own_store_and_the_others_are_beneath(
+    tmp_path: Path,
+) -> None:
+    text = "store_path: [~/own, /site/store, ~/own, /site/more]\n"
+    for _ in range(2):  # from the file, and from its copy
+        settings = read(tmp_path, text)
+        assert settings.store == str(tmp_path / "own")
+        assert settings.beneath == ("/site/store", "/site/more")
+    settings = read(tmp_path, text, CWL_USERSPACE_HOME="/scratch/me")
+    assert (settings.store, settings.beneath[0]) == ("/scratch/me", "/site/store")
+
+
+@pytest.mark.parametrize(
+    ("path", "own", "beneath"),
+    [
+        (":/site", "~/images", ("/site",)),
+        ("/a:/site:~/b", "/a", ("/site", "~/b")),
+        ("/a", "/a", ()),
+        ("", "~/images", ()),
+    ],
+)
+def test_the_environment_can_lay_a_store_beneath_the_own_one(
+    tmp_path: Path, path: str, own: str, beneath: tuple[str, ...]
+) -> None:
+    settings = read(tmp_path, EXAMPLE, CWL_USERSPACE_STORE_PATH=path)
+    expected = [place.replace("~", str(tmp_path)) for place in (own, *beneath)]
+    assert [settings.store, *settings.beneath] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("store_path: /site\n", "a list of directories"),
+        ("store_path: []\n", "a list of directories"),
+        ("store: /a\nstore_path: [/b]\n", "store and store_path both say"),
+    ],
+)
+def test_a_store_path_without_meaning_is_told_with_its_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        read(tmp_path, text)
+    assert f"config.yml:{text.count(chr(10))}: " in str(caught.value)
