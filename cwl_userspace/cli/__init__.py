@@ -37,13 +37,15 @@ VERBS = {
     "export": ("export", "write a container's tree to a tar"),
     "shim": ("shim", "make an executable named docker or podman that calls this one"),
     "setup": ("setup", "get proot without rights"),
+    "login": ("login", "keep a login for a registry, once that has taken it"),
+    "logout": ("logout", "forget the login for a registry"),
     "doctor": ("doctor", "say what works on this host, and why the rest does not"),
     "version": ("version", "show the version"),
     "help": ("help", "show this text"),
 }
 # Bytes that are no UTF-8, as Python has them in file names and arguments: they go out as they came.
 _RAW_BYTES = frozenset(map(chr, range(0xDC80, 0xDD00)))
-_GLOBAL_FLAGS = ("--quiet", "-q", "--debug", "-D", "--allow-root")
+_GLOBAL_FLAGS = ("--quiet", "-q", "--offline", "--debug", "-D", "--allow-root")
 
 
 def entry() -> NoReturn:
@@ -98,7 +100,7 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
 def _dispatch(words: list[str], usage: Usage | None) -> int:
     from cwl_userspace.cli.context import Context
 
-    engine, quiet = "", False
+    engine, quiet, offline = "", False, False
     while words and words[0].startswith("-"):
         word = words.pop(0)
         name, equals, value = word.partition("=")
@@ -112,6 +114,7 @@ def _dispatch(words: list[str], usage: Usage | None) -> int:
             words.insert(0, "help")
         elif word in _GLOBAL_FLAGS:
             quiet = quiet or word in ("--quiet", "-q")
+            offline = offline or word == "--offline"
         else:
             raise UsageError(f"no option {word} before the verb", "see cwl-userspace help")
     verb = words.pop(0) if words else "help"
@@ -119,7 +122,7 @@ def _dispatch(words: list[str], usage: Usage | None) -> int:
         verb = words.pop(0)
     if verb not in VERBS:
         raise UsageError(f"no verb {verb!r}", _nearest(verb))
-    return load(verb)(Context(os.environ, engine, quiet, usage), words)
+    return load(verb)(Context(os.environ, engine, quiet, usage, offline), words)
 
 
 def load(verb: str) -> Verb:

@@ -20,10 +20,16 @@ class Context:
     __slots__ = ("engine", "environ", "log", "settings", "store", "usage")
 
     def __init__(
-        self, environ: Mapping[str, str], engine: str, quiet: bool, usage: Usage | None = None
+        self,
+        environ: Mapping[str, str],
+        engine: str,
+        quiet: bool,
+        usage: Usage | None = None,
+        offline: bool = False,
     ) -> None:
         self.environ = environ
         self.settings: Settings = load(environ)
+        self.settings.offline = self.settings.offline or offline
         self.engine = engine or self.settings.engine
         self.store = Store(self.settings.store)
         self.log = Log(self.settings.state, quiet)
