@@ -24,6 +24,7 @@ VERBS = {
     "ps": ("ps", "list the containers that run, or all"),
     "rm": ("rm", "remove containers"),
     "pull": ("pull", "fetch an image"),
+    "prefetch": ("prefetch", "fetch every image that CWL documents ask for"),
     "images": ("images", "list the images in the store"),
     "inspect": ("inspect", "show what is known of images and containers, as JSON"),
     "load": ("load", "load images from an archive or an OCI layout"),
@@ -83,7 +84,7 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
     except UserspaceError as error:
         if debug:
             raise
-        _say(str(error))
+        complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -93,7 +94,7 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
         if debug:
             raise
         about = f": {error.filename}" if error.filename else ""
-        _say(f"{(error.strerror or str(error)).lower()}{about}; see cwl-userspace doctor")
+        complain(f"{(error.strerror or str(error)).lower()}{about}; see cwl-userspace doctor")
         return 125
 
 
@@ -139,8 +140,8 @@ def _nearest(verb: str) -> str:
     return f"did you mean {near[0]!r}?" if near else f"verbs: {', '.join(VERBS)}"
 
 
-def _say(message: str) -> None:
-    """One line. What an image says of itself is quoted in it, so nothing may steer a terminal."""
+def complain(message: str) -> None:
+    """One line for the user. What an image says is quoted in it: nothing may steer a terminal."""
     line = "".join(c if c.isprintable() or c in _RAW_BYTES else ascii(c)[1:-1] for c in message)
     data = f"cwl-userspace: {line}\n".encode("utf-8", "surrogateescape")
     try:

@@ -117,8 +117,9 @@ class Authenticator:
         files = ", ".join(self._credentials.files) or "no file"
         return AuthenticationError(
             f"{label} refuses access to {repository} without a login{said}",
-            f"check the name; if the image is private: cwl-userspace login {self._registry}, or "
-            f"name the file of docker login or podman login in REGISTRY_AUTH_FILE (looked in {files})",
+            "check the name; if the image is private: cwl-userspace login "
+            f"{self._registry}, or name a file with logins in REGISTRY_AUTH_FILE "
+            f"(looked in {files})",
         )
 
     def _obtain(
