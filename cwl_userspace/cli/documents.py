@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,14 +80,22 @@ def ask(context: Context, documents: Sequence[str], overrides: str, acquire: boo
     package = str(Path(__file__).resolve().parent.parent.parent)
     offline = {"CWL_USERSPACE_OFFLINE": "1"} if context.settings.offline else {}
     answer = Answer()
-    with subprocess.Popen(
-        [sys.executable, "-c", _START, package],
-        env={**context.environ, "CWL_USERSPACE_ENGINE": context.engine, **offline},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
+    watched = acquire and os.isatty(2) and not context.log.quiet
+    with (
+        tempfile.TemporaryFile() as words,
+        subprocess.Popen(
+            [sys.executable, "-c", _START, package],
+            env={**context.environ, "CWL_USERSPACE_ENGINE": context.engine, **offline},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if watched else words,
+        ) as process,
+    ):
         for kind, said in _lines(process, question):
             answer.take(kind, said)
+        if any(answer.had.values()) or process.wait() not in (0, _NO_CWLTOOL):
+            words.seek(0)
+            sys.stderr.write(words.read().decode("utf-8", "replace"))
     if process.returncode == _NO_CWLTOOL:
         raise UsageError(
             f"cwltool, which reads CWL documents, is not installed with {sys.executable}",

@@ -132,8 +132,9 @@ def _shown(wanted: Wanted) -> str:
 
 def _print(wanted: Wanted, all_places: bool) -> None:
     print(_shown(wanted), flush=not all_places)
-    for place in wanted.places if all_places else ():
-        print(f"    {place}{'' if place.required else ' (hint)'}")
+    places = [f"{place}{'' if place.required else ' (hint)'}" for place in wanted.places]
+    for place in dict.fromkeys(places) if all_places else ():
+        print(f"    {place}")
 
 
 def _print_json(wanted: Wanted, problem: str, outcome: str) -> None:

@@ -47,7 +47,7 @@ class LocalFetcher(DefaultFetcher):
     def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
         """The text of a file; raise ValueError, as its base does, for what only a network has."""
         if not url.startswith("file:") and "://" in url and url not in (self.cache or {}):
-            raise ValueError(f"{url} is not fetched: the network must not be asked, offline")
+            raise ValueError(f"{url} is not fetched offline; have it as a file first")
         return str(super().fetch_text(url, content_types))
 
     def check_exists(self, url: str) -> bool:

@@ -117,7 +117,7 @@ def describe(tool: UserspaceCommandLineTool) -> Found | None:
         _named(want, kind),
         document if is_web(document) else path_of(document),
         _line(requirement, kind),
-        str(tool.tool["id"]),
+        str(tool.tool["id"]).partition("_:")[0],  # one that stands in a step has no id
         bool(required),
     )
 

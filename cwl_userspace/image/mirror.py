@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ class Mirror:
     def __init__(self, path: str) -> None:
         """Make the directory, or go on with one that is there; raise StoreError."""
         self.path = os.path.abspath(path)
+        self._locks: dict[Digest, threading.Lock] = {}
         with self._writing(MARKER):
             os.makedirs(self._place(_BLOBS), exist_ok=True)
             if not os.path.exists(self._place(MARKER)):
@@ -64,9 +66,10 @@ class Mirror:
             digest, size = layer.blob.digest, layer.blob.size
             assert digest is not None
             what = f"the layer {digest} of {reference.familiar}"
-            if not self._has(digest, size):
-                chunks = Checked(source.layer(layer), digest, size, what)
-                self._write(f"{_BLOBS}/{digest.hex}", chunks)
+            with self._one_of(digest):
+                if not self._has(digest, size):
+                    chunks = Checked(source.layer(layer), digest, size, what)
+                    self._write(f"{_BLOBS}/{digest.hex}", chunks)
         documents = (*image.indexes, image.manifest)
         for document in (image.config, *documents):
             digest = _digest_of(document)
@@ -74,6 +77,10 @@ class Mirror:
                 self._write(f"{_BLOBS}/{digest.hex}", [document])
         self._enter(_entry(reference, documents[0], image))
         return _digest_of(documents[0])
+
+    def _one_of(self, digest: Digest) -> threading.Lock:
+        """Images that are copied at once may have a layer in common: one thread fetches it."""
+        return self._locks.setdefault(digest, threading.Lock())
 
     def _has(self, digest: Digest, size: int | None) -> bool:
         """True if a blob is here: it got its name when it was whole and verified."""
