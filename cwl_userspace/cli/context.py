@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cwl_userspace.cli.bars import Bars
     from cwl_userspace.process import Usage
     from cwl_userspace.store.records import Record
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class Context:
     """The caller's environment, and what follows from it; ``usage`` if he wants to know it."""
 
-    __slots__ = ("engine", "environ", "log", "settings", "store", "usage")
+    __slots__ = ("bars", "engine", "environ", "log", "settings", "store", "usage")
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Context:
         self.store = Store(self.settings.store)
         self.log = Log(self.settings.state, quiet)
         self.usage = usage
+        self.bars: Bars | None = None  # of a fetch of several images at once
 
     def tree(self, record: Record) -> str:
         """The tree that a run of an image takes: a copy on local disk, where the settings want it.

@@ -47,8 +47,8 @@ def fetch(
     from cwl_userspace.store.images import ensure
 
     wanted = Platform.parse(platform) if platform else Platform.host()
-    found = sources(context, reference)
-    with Progress(reference.familiar, context.log) as progress:
+    with Progress(reference.familiar, context.log, context.bars) as progress:
+        found = progress.watch(sources(context, reference))
         try:
             return ensure(reference, found, context.store, wanted, progress, refresh)
         except Offline as error:

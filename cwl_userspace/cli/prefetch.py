@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from cwl_userspace.cli import complain
@@ -12,6 +12,7 @@ from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.documents import Answer, Wanted, ask
 from cwl_userspace.cli.fetch import find_or_fetch, sources
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.progress import Progress, person_looks_on
 from cwl_userspace.cli.words import FLAG, VALUE, Option, Words, parse
 from cwl_userspace.errors import UsageError, UserspaceError
 from cwl_userspace.image.mirror import Mirror
@@ -58,7 +59,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     for problem in problems:
         complain(problem)
     outcome = "" if words.flag("list") else "fetched"
-    for wanted, problem in _results(context, words, answer):
+    for wanted, problem in _shown_meanwhile(context, words, answer):
         if problem:
             problems.append(problem)
             complain(f"{wanted.places[0]}: {problem}")
@@ -67,6 +68,22 @@ def command(context: Context, argv: Sequence[str]) -> int:
         elif not words.flag("quiet") and (words.flag("list") or not problem):
             _print(wanted, all_places=words.flag("list"))
     return _FAILED if problems else 0
+
+
+def _shown_meanwhile(
+    context: Context, words: Words, answer: Answer
+) -> Iterable[tuple[Wanted, str]]:
+    """The results as they come; after all of them, where bars have the terminal meanwhile."""
+    if words.flag("list") or not person_looks_on(context.log):
+        return _results(context, words, answer)
+    from cwl_userspace.cli.bars import Bars
+
+    context.bars = Bars()
+    try:
+        return list(_results(context, words, answer))
+    finally:
+        context.bars.close()
+        context.bars = None
 
 
 def _check(words: Words) -> None:
@@ -123,7 +140,13 @@ def _copying(context: Context, words: Words) -> Have:
     text = words.value("platform")
     platform = Platform.parse(text) if text else Platform.host()
     mirror = Mirror(words.value("to").removeprefix("oci:"))
-    return lambda reference: mirror.copy(reference, sources(context, reference), platform)
+
+    def have(reference: ImageReference) -> None:
+        with Progress(reference.familiar, context.log, context.bars) as progress:
+            progress(f"into {mirror.path}")
+            mirror.copy(reference, progress.watch(sources(context, reference)), platform)
+
+    return have
 
 
 def _shown(wanted: Wanted) -> str:
