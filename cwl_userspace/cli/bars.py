@@ -7,6 +7,7 @@ counts the bytes of those that are asked for as it hands them on.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -28,6 +29,8 @@ from cwl_userspace.oci import Image, Layer, Platform
 from cwl_userspace.reference import ImageReference
 
 _SHORT = 12
+# Seconds between two pictures.
+_PERIOD = 0.1
 
 
 class Bars:
@@ -42,11 +45,14 @@ class Bars:
             TimeRemainingColumn(compact=True),
             console=Console(stderr=True),
             transient=True,
+            # No thread that draws: only a process of one thread can enter a user name space.
+            auto_refresh=False,
             redirect_stdout=False,
             redirect_stderr=False,
         )
         self._lock = threading.Lock()
         self._shown: dict[str, list[TaskID]] = {}
+        self._drawn = 0.0
         self._progress.start()
 
     def watch(self, what: str, sources: Sequence[Source]) -> Sequence[Source]:
@@ -65,6 +71,7 @@ class Bars:
                 for layer, size in zip(layers, sizes, strict=True)
             ]
             self._shown[what] = [total, *each]
+            self._progress.refresh()
             return total, each
 
     def advance(self, tasks: Sequence[TaskID], count: int) -> None:
@@ -73,6 +80,9 @@ class Bars:
             if task in self._progress.task_ids:
                 self._progress.start_task(task)
                 self._progress.advance(task, count)
+        if time.monotonic() - self._drawn > _PERIOD:
+            self._drawn = time.monotonic()
+            self._progress.refresh()
 
     def leave_out(self, task: TaskID, total: TaskID, left: int) -> None:
         """A layer will not come, so that only so many bytes are left for all."""

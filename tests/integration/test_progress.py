@@ -117,3 +117,13 @@ def test_in_a_pipe_nothing_is_shown_and_nothing_imported_for_it(
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{name}\n".encode(), b"")
     (line,) = log_of(home)
     assert f"fetched {name} in" in line
+
+
+def test_a_run_that_had_to_fetch_its_image_at_a_terminal_goes_on_in_its_name_spaces(
+    home: Home, registry: FakeRegistry
+) -> None:
+    name, layers = added(registry, "tool")
+    words = ("--engine", "userns", "run", name, "echo", "it", "runs")
+    person = at_a_terminal(home, *words)
+    assert person.sees(layers[0]) and person.sees("it runs")
+    assert person.wait() == 0
