@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NAME = "cwl-userspace"
 ON_UNMET = ("refuse", "warn", "copy")
 ROOT_IDS = ("auto", "emulated", "mapped")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _UPPER = ("auto", "memory", "disk")
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -42,6 +43,7 @@ class Settings:
     nothing behind (auto). ``proot_places`` are pairs of an address and a SHA-256 or an empty text.
     ``local_store`` is where runs have copies of trees on a disk of this host; empty for nowhere.
     ``store`` is the user's own, ``beneath`` are the stores that are only read, in their order.
+    ``offline``: no program of ours touches the network, not even to look up a name.
     """
 
     __slots__ = (
@@ -50,6 +52,7 @@ class Settings:
         "config",
         "engine",
         "local_store",
+        "offline",
         "on_unmet",
         "proot",
         "proot_places",
@@ -77,6 +80,7 @@ class Settings:
         proot_places: Sequence[Sequence[str]] = (),
         local_store: str = "",
         beneath: Sequence[str] = (),
+        offline: bool = False,
     ) -> None:
         self.engine = engine
         self.store = store
@@ -92,6 +96,7 @@ class Settings:
         self.proot_places = tuple((url, sha256) for url, sha256 in proot_places)
         self.local_store = local_store
         self.beneath = tuple(beneath)
+        self.offline = offline
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -121,6 +126,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         proot_places=said.get("proot_places", ()),
         local_store=_local_store(environ, said),
         beneath=beneath,
+        offline=_offline(environ, said),
     )
 
 
@@ -182,6 +188,13 @@ def _one_of(
     if value and value not in known:
         raise SettingsError(f"{name} is {value!r}", f"expected one of {', '.join(known)}")
     return str(value)
+
+
+def _offline(environ: Mapping[str, str], said: dict[str, Any]) -> bool:
+    value = environ.get("CWL_USERSPACE_OFFLINE", "").lower()
+    if value not in (*_YES, *_NO, ""):
+        raise SettingsError(f"CWL_USERSPACE_OFFLINE is {value!r}", "expected 1 or 0")
+    return value in _YES if value else bool(said.get("offline", False))
 
 
 def _root_upper(environ: Mapping[str, str], said: dict[str, Any]) -> str:

@@ -19,12 +19,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from cwl_userspace.store.diskuse import disk_use
-
 from conformance.problem import Problem
 from conformance.store import sample
 from conformance.store.served import serving
 from conformance.store.stores import Tree, Trial, contents
+from cwl_userspace.store.diskuse import disk_use
 
 # A download goes on while its layer is extracted; what is hit then counts as a download.
 PHASES = ("publish", "prune", "download", "extract")

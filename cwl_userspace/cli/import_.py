@@ -32,7 +32,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     place = words.arguments[0]
     names = [ImageReference.parse(name) for name in words.arguments[1:]]
     context.log.quiet = context.log.quiet or words.flag("quiet")
-    tarball = Tarball(_chunks(place), "standard input" if place == "-" else place)
+    tarball = Tarball(_chunks(context, place), "standard input" if place == "-" else place)
     image = tarball.only_image(Platform.host())
     with Progress(place, context.log) as progress:
         record = add(context.store, image, tarball, names, progress, whiteouts=False)
@@ -40,11 +40,11 @@ def command(context: Context, argv: Sequence[str]) -> int:
     return 0
 
 
-def _chunks(place: str) -> Iterator[bytes]:
+def _chunks(context: Context, place: str) -> Iterator[bytes]:
     if place.startswith(("http://", "https://")):
-        from cwl_userspace.image.download import from_url
+        from cwl_userspace.image.offline import from_web
 
-        return from_url(place)
+        return from_web(place, context.settings.offline)
     try:
         file = os.dup(0) if place == "-" else os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, ImageNotFound
-from cwl_userspace.image.source import Source
+from cwl_userspace.image.source import Source, nowhere
 from cwl_userspace.oci import Image, Platform, load_json
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import packs, records
@@ -54,7 +54,7 @@ def ensure(
                 return add(store, image, source, [reference], report)
             except ImageError as error:
                 errors.append(error)
-        raise _joined(reference, errors, store.trouble)
+        raise nowhere(reference, errors, store.trouble)
 
 
 def _complete(store: Store, reference: ImageReference) -> Record | None:
@@ -75,22 +75,6 @@ def _is_fresh(
         return kind == (platform.os, platform.architecture) and os.stat(entry).st_mtime > asked
     except OSError:
         return False
-
-
-def _joined(reference: ImageReference, errors: list[ImageError], trouble: str) -> ImageError:
-    """One error for several sources: the last decides its kind, all say their reason."""
-    if len(errors) == 1:
-        if trouble:
-            errors[0].message += f"; {trouble}"
-        return errors[0]
-    if not errors:
-        return ImageNotFound(f"nowhere to get {reference.familiar} from", "configure a registry")
-    reasons = "; ".join(str(error) for error in errors)
-    trouble = trouble and f"; {trouble}"
-    kind = type(errors[-1])
-    return kind(
-        f"cannot get {reference.familiar} from any of {len(errors)} places: {reasons}{trouble}"
-    )
 
 
 def add(
