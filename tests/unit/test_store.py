@@ -55,7 +55,7 @@ def test_what_is_prepared_has_a_format_and_can_be_prepared_again(store: Store) -
     store.prepare()
     assert Path(store.path, "format").read_text() == "2\n"
     assert sorted(os.listdir(store.path)) == [
-        "blobs", "format", "images", "leases", "locks", "names", "tmp", "trees",
+        "blobs", "format", "images", "leases", "locks", "names", "packs", "tmp", "trees",
     ]  # fmt: skip
 
 
