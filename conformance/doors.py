@@ -134,31 +134,35 @@ _TOIL_WORDS = (
     "--bypass-file-store",
     "--scale=0.1",
 )
+# Names the environment of Toil's own: it pins most of what it needs.
+_TOIL_HOME = "CWL_USERSPACE_TOIL"
 # Given the runner's name first.
 _SLURM_TOIL = str(Path(__file__).parent / "slurm" / "toil")
 
 
-def _without_history(place: Place) -> Mapping[str, str]:
-    """Toil keeps a database of all runs in the user's home, and offers to send it away."""
-    return {"TOIL_HISTORY": "False"}
+def _for_toil(place: Place) -> Mapping[str, str]:
+    """Its workers are looked for on PATH. It is to keep no database of all runs in a home."""
+    home = os.environ.get(_TOIL_HOME, "")
+    path = os.pathsep.join([*([f"{home}/bin"] if home else []), place.environment["PATH"]])
+    return {"PATH": path, "TOIL_HISTORY": "False"}
 
 
-def _docker_without_history(place: Place) -> Mapping[str, str]:
-    return {**docker_first(place), **_without_history(place)}
+def _docker_for_toil(place: Place) -> Mapping[str, str]:
+    toil = _for_toil(place)
+    return {**toil, **docker_first(place._replace(environment={**place.environment, **toil}))}
 
 
 def _toil(
     name: str,
     *words: str,
     runner: str = "toil-cwl-runner",
-    environment: Callable[[Place], Mapping[str, str]] = _without_history,
+    environment: Callable[[Place], Mapping[str, str]] = _for_toil,
     networks: bool = True,
     baseline: bool = False,
 ) -> Door:
-    """A door of Toil's, which has an environment of its own: it pins most of what it needs."""
-    home = "CWL_USERSPACE_TOIL"
+    """A door of Toil's."""
     all_words = (*_TOIL_WORDS, *words)
-    return Door(name, runner, all_words, environment, networks, home=home, baseline=baseline)
+    return Door(name, runner, all_words, environment, networks, home=_TOIL_HOME, baseline=baseline)
 
 
 def _slurm_toil(name: str, runner: str, *words: str, networks: bool = True) -> Door:
@@ -193,7 +197,7 @@ _ALL = (
     ),
     _toil("toil-userspace", runner="toil-cwl-userspace"),
     _toil("toil-user-space", "--user-space-docker-cmd={cwl-userspace}", networks=False),
-    _toil("toil-docker", environment=_docker_without_history),
+    _toil("toil-docker", environment=_docker_for_toil),
     _toil("toil-no-container", "--no-container", networks=False, baseline=True),
     Door("no-container", "cwltool", words=("--no-container",), networks=False, baseline=True),
 )
