@@ -222,14 +222,37 @@ def test_without_the_setting_there_is_no_copy(box: Box) -> None:
     assert not disk(box.home).exists()
 
 
+def test_a_run_with_a_local_tree_looks_at_three_files_of_the_store(
+    home: Home, tmp_path: Path
+) -> None:
+    """And at none from the moment when its tool has a root of its own."""
+    run = ["--engine", "userns", "run", fetched(home), "cat", "/etc/group"]
+    assert home.call(*run).out.startswith(b"root:")
+    trace = tmp_path / "trace"
+    options = (b"-f", b"-qq", b"-e", b"trace=%file", b"-o", bytes(trace))
+    command = [b"strace", *options, *home.command(*run)]
+    done = subprocess.run(command, env=home.environment, capture_output=True, timeout=60)
+    assert done.stdout.startswith(b"root:"), done
+    before, _, after = trace.read_text().partition("pivot_root")
+    store = home.environment["CWL_USERSPACE_HOME"] + "/"
+    opened = [line for line in before.splitlines() if store in line and "openat(" in line]
+    assert [line.split(store)[1].split("/")[0].split('"')[0] for line in opened] == [
+        "format",
+        "names",
+        "images",
+    ]
+    assert after and store not in after
+
+
 def test_many_runs_at_once_make_one_copy(home: Home) -> None:
     box = Box(home, "userns")
     started = [box.start("busybox", "cat", "/etc/group") for _ in range(8)]
     for process in started:
         out, _ = process.communicate(timeout=60)
         assert (process.returncode, out[:5]) == (0, b"root:")
-    assert len(copies(home)) == 1
+    assert len(copies(home)) == len(packs(home)) == 1
     assert list((disk(home) / "tmp").iterdir()) == []
+    assert list((home.place / "store" / "tmp").iterdir()) == []
     assert "not from a local disk" not in log(home)
 
 
