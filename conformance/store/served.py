@@ -1,4 +1,4 @@
-"""Debian's docker-registry on the loopback interface, with a sample image, and what it was asked."""
+"""Debian's docker-registry on loopback, with a sample image, and what it was asked for."""
 
 from __future__ import annotations
 

@@ -55,9 +55,9 @@ def building(store: Store) -> list[Owner]:
     return [owner for found in _users(store, BUILD).values() for owner in found]
 
 
-def stale(store: Store) -> list[str]:
-    """The paths of leases whose owners are dead."""
-    return [path for _, _, _, path, alive in _entries(store) if not alive]
+def stale(store: Store, here: bool = False) -> list[str]:
+    """The paths of leases whose owners are dead; with ``here`` only of this host's."""
+    return [path for _, _, _, path, alive in _entries(store, here) if not alive]
 
 
 def last_use(store: Store, hexadecimal: str) -> float:
@@ -76,7 +76,9 @@ def _users(store: Store, wanted: str) -> dict[str, list[Owner]]:
     return found
 
 
-def _entries(store: Store) -> Iterator[tuple[str, str, Owner | None, str, bool]]:
+def _entries(
+    store: Store, here: bool = False
+) -> Iterator[tuple[str, str, Owner | None, str, bool]]:
     """Kind, what, owner, path and whether the owner lives, of each lease."""
     top = os.path.join(store.path, LEASES)
     try:
@@ -92,7 +94,7 @@ def _entries(store: Store) -> Iterator[tuple[str, str, Owner | None, str, bool]]
         if owner is None:
             owner = _holder(path)
         dead = owner.is_dead() if owner is not None else None
-        if dead is None:
+        if dead is None and not here:
             time_here = time_here or now(top)
             try:
                 silent = time_here - last_sign(path)

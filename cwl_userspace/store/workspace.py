@@ -10,6 +10,7 @@ from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.store.heart import beating, last_sign
 from cwl_userspace.store.owner import owner_of, private_name
 from cwl_userspace.store.store import Store
+from cwl_userspace.store.users import stale
 
 # After so many seconds without a sign of life a process that cannot be seen from here is dead. It
 # may only have been stopped: then it finds its directory gone, and says so.
@@ -45,6 +46,9 @@ def sweep(store: Store) -> None:
         with contextlib.suppress(OSError):
             os.rename(path, mine)
             remove_tree(mine)
+    for path in stale(store, here=True):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def leftovers(store: Store, now: float | None = None) -> list[str]:
