@@ -39,7 +39,7 @@ class Killer:
         self._expected = expected
         self._chance = random.Random(seed)
         # How long each phase takes, as far as is known: where in it to hit.
-        self._lengths = dict.fromkeys(PHASES, 0.05)
+        self._lengths = dict.fromkeys(PHASES, 0.02)
         self.hits: Counter[str] = Counter()
         self.kills = 0
 

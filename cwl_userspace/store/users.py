@@ -16,6 +16,9 @@ ADD, BUILD = "add", "build"
 RUN_SILENCE = 3600.0
 _SILENCE = 60.0
 
+# Kind, what, owner, path and whether the owner lives.
+_Entry = tuple[str, str, "Owner | None", str, bool]
+
 
 class Busy:
     """A context in which this process is at work: ``what`` is a tree's chain, or any word.
@@ -79,7 +82,7 @@ def _users(store: Store, wanted: str) -> dict[str, list[Owner]]:
 def _entries(
     store: Store, here: bool = False
 ) -> Iterator[tuple[str, str, Owner | None, str, bool]]:
-    """Kind, what, owner, path and whether the owner lives, of each lease."""
+    """Every lease; with ``here`` those of others count as alive."""
     top = os.path.join(store.path, LEASES)
     try:
         names = sorted(os.listdir(top))
