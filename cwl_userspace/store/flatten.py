@@ -71,7 +71,10 @@ def publish(
     stated = {"diff_ids": [str(diff_id) for diff_id in diff_ids], **facts}
     with phase(PUBLISH):
         store.write_file(f"{name}/tree.json", json.dumps(stated))
-        _flush(private)  # rootfs itself may be closed to us by its mode
+        try:
+            _flush(private)  # rootfs itself may be closed to us by its mode
+        except OSError as error:  # what was written long ago may find no room only now
+            raise store.failure(error, "write a tree") from None
         store.publish(private, f"trees/{chain_id(diff_ids).hex}")
 
 

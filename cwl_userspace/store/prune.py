@@ -177,10 +177,10 @@ def _images(store: Store, needed: Set[str]) -> list[Known]:
         record = records.by_id(store, identifier)
         text = str(record.id)
         kept = "protected" if text in protected else ""
-        if identifier in needed:
-            kept = kept or "a container was made of it or runs in it"
         if record.chain.hex in using:
             kept = kept or f"in use by {using[record.chain.hex][0].shown()}"
+        if identifier in needed:
+            kept = kept or "a container was made of it or runs in it"
         used = users.last_use(store, identifier)
         found.append(Known(record, tuple(names.get(text, ())), kept, used))
     return sorted(found, key=lambda image: image.used)
