@@ -32,7 +32,7 @@ VERBS = {
     "prune": ("prune", "remove what is needed no more"),
     "verify": ("verify", "compare the store with what was recorded, and repair it"),
     "protect": ("protect", "keep images from being removed"),
-    "unprotect": ("unprotect", "let protected images be removed again"),
+    "unprotect": ("protect:undo", "let protected images be removed again"),
     "kill": ("kill", "end a running container"),
     "stats": ("stats", "show the memory of a running container"),
     "build": ("build", "build an image from a Dockerfile"),
@@ -127,9 +127,10 @@ def _dispatch(words: list[str], usage: Usage | None) -> int:
 
 
 def load(verb: str) -> Verb:
-    """What runs one of our verbs."""
-    module = __import__(f"cwl_userspace.cli.{VERBS[verb][0]}", fromlist=["command"])
-    command: Verb = module.command
+    """What runs one of our verbs: ``MODULE`` or ``MODULE:FUNCTION`` in the table."""
+    name, _, function = VERBS[verb][0].partition(":")
+    module = __import__(f"cwl_userspace.cli.{name}", fromlist=["command"])
+    command: Verb = getattr(module, function or "command")
     return command
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from cwl_userspace import runs
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.table import human_size
 from cwl_userspace.cli.words import FLAG, Option, parse
 from cwl_userspace.errors import ImageError, ImageNotFound, InvalidReference, UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
-from cwl_userspace.store.remove import is_protected, remove_image, remove_name
+from cwl_userspace.store.protect import is_protected
+from cwl_userspace.store.remove import remove_image, remove_name
+from cwl_userspace.store.sizes import sizes
 from cwl_userspace.store.users import in_use
 
 OPTIONS = (
@@ -55,19 +59,29 @@ def _remove(context: Context, text: str, force: bool) -> None:
             "it is removed by whoever keeps that store",
         )
     wanted = [name for name in names if _is(name, text)] or names
-    for name in wanted:
-        if is_protected(own, name):
-            familiar = ImageReference.parse(name).familiar
-            raise ImageError(
-                f"{familiar} is protected",
-                f"take that back with cwl-userspace unprotect {familiar}",
-            )
+    _check_protected(own, wanted)
     for name in wanted:
         remove_name(own, name)
         print(f"Untagged: {ImageReference.parse(name).familiar}")
     if here and set(wanted) == set(names):
+        tree = own.tree(record.chain)
+        found = sizes(tree)
         remove_image(own, record, force)
         print(f"Deleted: {record.id}")
+        freed = 0 if os.path.isdir(tree) else found.all - found.shared
+        print(f"Freed: {human_size(freed)}")
+
+
+def _check_protected(store: Store, names: Sequence[str]) -> None:
+    """Raise ImageError if any of these names is protected, whatever options were given."""
+    for name in names:
+        if is_protected(store, name):
+            familiar = ImageReference.parse(name).familiar
+            error = ImageError(
+                f"{familiar} is protected", f"first run cwl-userspace unprotect {familiar}"
+            )
+            error.exit_code = 1
+            raise error
 
 
 def _is(name: str, text: str) -> bool:

@@ -3,7 +3,8 @@
 Layout (format 2), below the directory that the settings name::
 
     format                     "2": a release that does not know the number keeps away
-    names/NAME                 JSON: the full name, the image's id, when and where it came from
+    names/NAME                 JSON: the full name, the image's id, when and where it came from, and
+                               whether it is protected
     images/ID.json             JSON: the image's configuration and the chain of its layers
     blobs/sha256/HEX           configurations and manifests, as they were fetched
     trees/CHAIN/rootfs         the flattened tree; CHAIN is the ChainID of config.md
