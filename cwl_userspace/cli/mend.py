@@ -42,7 +42,7 @@ def mend(context: Context, found: Examined) -> tuple[list[str], list[str]]:
                 done.append(f"{label}: {_image(context, found, images[identifier])}")
             else:
                 done.append(f"{label}: {_record(context, found, identifier)}")
-        except UserspaceError as error:
+        except (UserspaceError, OSError) as error:
             if identifier in images and not _is_wrong(found, images[identifier]):
                 done.append(f"{label}: still nothing is recorded of its tree: {error}")
             else:
@@ -52,7 +52,7 @@ def mend(context: Context, found: Examined) -> tuple[list[str], list[str]]:
             continue
         try:
             done.append(f"{problem.where}: {_name(context, problem.name)}")
-        except UserspaceError as error:
+        except (UserspaceError, OSError) as error:
             failed.append(f"{problem.where}: not repaired: {error}")
     return done, failed
 

@@ -127,6 +127,8 @@ def _entries(packed: bytes, what: str) -> Iterator[bytes]:
 
 def _resolved(entries: Iterator[bytes]) -> Node:
     root = Node(b"D", 0o755, 0)
+    if (first := next(entries, b"nothing")) != VERSION:
+        raise ValueError(f"it begins with {first!r:.20}")
     for entry in entries:
         kind = entry[:1]
         if kind == b"V":

@@ -108,4 +108,7 @@ def _run(command: Sequence[str], environ: Mapping[str, str], doing: str) -> None
     if done.returncode:
         said = " ".join(done.stdout.decode("utf-8", "replace").split())[-_TOLD:]
         name = os.path.basename(command[0])
-        raise ImageError(f"cannot {doing}: {name} ended with {done.returncode}: {said}")
+        raise ImageError(
+            f"cannot {doing}: {name} ended with {done.returncode}: {said}",
+            "a .tar.zst needs no other program",
+        )
