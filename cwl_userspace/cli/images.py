@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
-from cwl_userspace.cli.inuse import last_use
 from cwl_userspace.cli.table import human_size, table
 from cwl_userspace.cli.template import render
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, Words, parse
@@ -18,6 +17,7 @@ from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
 from cwl_userspace.store.protect import is_protected
 from cwl_userspace.store.sizes import Sizes, sizes
+from cwl_userspace.store.users import last_use
 
 OPTIONS = (
     Option("-q --quiet", FLAG, "only the ids"),
@@ -142,7 +142,7 @@ def _measured(context: Context, rows: Sequence[Row]) -> dict[str, Sizes]:
 def _cells(context: Context, row: Row, words: Words, measured: dict[str, Sizes]) -> dict[str, str]:
     record, named = row.record, row.reference
     seen = measured.get(record.chain.hex)
-    used = last_use(context, record)
+    used = last_use(context.store, record.id.hex)
     digest = str(named.digest) if named and named.digest else record.manifest
     return {
         "Containers": _UNKNOWN,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
+from collections.abc import Iterator
 from functools import partial
 
 from cwl_userspace import asroot
@@ -14,8 +16,9 @@ from cwl_userspace.cli.inuse import users
 from cwl_userspace.errors import ImageError, StoreError, UserspaceError
 from cwl_userspace.image.treetar import journal_of
 from cwl_userspace.reference import ImageReference
-from cwl_userspace.store import check, repair
+from cwl_userspace.store import check, records, repair
 from cwl_userspace.store.compare import compare
+from cwl_userspace.store.protect import is_protected, protect
 
 
 def record(context: Context, found: Examined) -> list[str]:
@@ -135,16 +138,35 @@ def _record(context: Context, found: Examined, identifier: str) -> str:
     names = [named.name for named in found.names if named.image == identifier]
     if not names:
         raise StoreError("it has no name by which to fetch it", "remove that file")
-    for name in names:
-        _name(context, name)
+    with _set_aside(context, f"images/{identifier}.json"):
+        for name in names:
+            _name(context, name)
     return "fetched by its name anew"
 
 
 def _name(context: Context, name: str) -> str:
     if not name:
         raise StoreError("nothing can be fetched for it", "remove that file")
-    fetch(context, ImageReference.parse(name), refresh=True)
+    stays = is_protected(context.store, name)
+    with _set_aside(context, f"names/{records.file_name(name)}"):
+        fetch(context, ImageReference.parse(name), refresh=True)
+    if stays:
+        protect(context.store, name, True)
     return "fetched by its name anew"
+
+
+@contextlib.contextmanager
+def _set_aside(context: Context, where: str) -> Iterator[None]:
+    """Take a damaged file out of the way of what writes it anew; it is back if that fails."""
+    path = os.path.join(context.store.path, where)
+    with open(path, "rb") as file:
+        content = file.read()
+    os.unlink(path)
+    try:
+        yield
+    except BaseException:
+        context.store.write_file(where, content)
+        raise
 
 
 def _journal(rootfs: str) -> list[str]:

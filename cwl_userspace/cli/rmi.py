@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from cwl_userspace import runs
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.inuse import users
 from cwl_userspace.cli.table import human_size
 from cwl_userspace.cli.words import FLAG, Option, parse
 from cwl_userspace.errors import ImageError, ImageNotFound, InvalidReference, UsageError
@@ -16,7 +16,6 @@ from cwl_userspace.store import records
 from cwl_userspace.store.protect import is_protected
 from cwl_userspace.store.remove import remove_image, remove_name
 from cwl_userspace.store.sizes import sizes
-from cwl_userspace.store.users import in_use
 
 OPTIONS = (
     Option("-f --force", FLAG, "remove even what a container is running from"),
@@ -43,13 +42,9 @@ def _remove(context: Context, text: str, force: bool) -> None:
     except ImageNotFound as error:
         error.exit_code = 1
         raise
-    used = [
-        r["id"][:12] for r in runs.running(context.settings.state) if r["image"] == str(record.id)
-    ]
-    users = [owner.shown() for owner in in_use(context.store).get(record.chain.hex, [])]
-    if (used or users) and not force:
-        who = f"the container {', '.join(used)}" if used else ", ".join(users)
-        raise ImageError(f"{text} is in use by {who}", "wait for its end, or kill it")
+    used = users(context, record)
+    if used and not force:
+        raise ImageError(f"{text} is in use by {', '.join(used)}", "wait for its end, or kill it")
     own = context.store.own
     names = [name for name, image in records.names(own) if image == str(record.id)]
     here = record.store == own.path

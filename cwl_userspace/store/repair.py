@@ -14,16 +14,22 @@ import os
 from collections.abc import Iterable, Iterator
 
 from cwl_userspace.digest import Digest
-from cwl_userspace.errors import ImageError, UserspaceError
+from cwl_userspace.errors import ImageError, StoreError, UserspaceError
 from cwl_userspace.image import contents
 from cwl_userspace.image.source import Source
 from cwl_userspace.oci import DOCUMENT_LIMIT, Manifest, Platform, diff_ids_of, parse_document
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store.flatten import Report, chain_id
 from cwl_userspace.store.images import add
+from cwl_userspace.store.inuse import GONE
+from cwl_userspace.store.lease import lease
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.store import CONTENTS, Store
+from cwl_userspace.store.users import in_use
 from cwl_userspace.store.workspace import workspace
+
+# How long to wait for another process that removes or replaces the same tree.
+_PATIENCE = 30.0
 
 
 class Fetched:
@@ -41,16 +47,11 @@ class Fetched:
     def take(self, with_tree: bool) -> None:
         """Put it, or its documents alone, in the place of what the store has.
 
-        The old tree must not be in use: it is removed.
+        The old tree is removed; raise StoreError if it is in use, or the store cannot be written.
         """
-        mine, theirs = (
-            os.path.dirname(store.tree(self.record.chain)) for store in (self._store, self._aside)
-        )
         try:
-            if with_tree and os.path.lexists(mine):
-                os.rename(mine, os.path.join(self._aside.path, "damaged"))
             if with_tree:
-                os.rename(theirs, mine)
+                self._take_tree()
             blobs = os.path.join(self._aside.path, "blobs", "sha256")
             for name in os.listdir(blobs):
                 os.replace(os.path.join(blobs, name), self._place(f"blobs/sha256/{name}"))
@@ -58,6 +59,18 @@ class Fetched:
             os.replace(os.path.join(self._aside.path, name), self._place(name))
         except OSError as error:
             raise self._store.failure(error, "replace an image") from None
+
+    def _take_tree(self) -> None:
+        chain = self.record.chain.hex
+        mine = self._place(f"trees/{chain}")
+        # Whoever begins to use the tree now sees this lease, and waits until it is there again.
+        with lease(self._store, f"{GONE}-{chain}", _PATIENCE):
+            users = in_use(self._store).get(chain, [])
+            if users:
+                raise StoreError(f"it is in use by {users[0].shown()}", "try again after that")
+            if os.path.lexists(mine):
+                os.rename(mine, os.path.join(self._aside.path, "damaged"))
+            os.rename(os.path.join(self._aside.path, "trees", chain), mine)
 
     def keep_contents(self) -> None:
         """Take over what its tree holds as the record of the tree that is here."""
