@@ -16,6 +16,7 @@ from cwl_userspace.store import check, records
 from cwl_userspace.store.check import Named, Problem
 from cwl_userspace.store.compare import ADDITIONAL, CHANGED, MISSING, Compared, closed, compare
 from cwl_userspace.store.flatten import chain_id
+from cwl_userspace.store.modes import is_of_a_group
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.repair import read_contents
 from cwl_userspace.store.store import Store
@@ -117,7 +118,7 @@ def scope_of(store: Store, images: Sequence[str]) -> Scope:
             found.update(n.image for n in check.check_names(store, []) if _file(n) == file)
             continue
         wanted = text.removeprefix("sha256:")
-        matches = [i for i in records.identifiers(store) if i.startswith(wanted)]
+        matches = [i for i in records.identifiers(store.own) if i.startswith(wanted)]
         if len(matches) != 1:
             raise _unknown(store, text)
         found.update(matches)
@@ -141,7 +142,7 @@ def examine(store: Store, scope: Scope, content: bool) -> Examined:
     if not everything:
         found.problems = [p for p in found.problems if p.where.partition("/")[2] in scope.files]
     known: set[str] = set()
-    for identifier in records.identifiers(store):
+    for identifier in records.identifiers(store.own):
         if scope.images is not None and identifier not in scope.images:
             continue
         record = check.check_image(store, identifier, found.problems)
@@ -153,6 +154,7 @@ def examine(store: Store, scope: Scope, content: bool) -> Examined:
         known |= check.blobs_of(store, record)
         found.blob_size += check.check_layers(store, record, found.problems)
         if record.chain.hex not in found.trees:
+            found.blob_size += check.check_pack(store, record, found.problems)
             looked = _tree(store, record, content, found.problems)
             if looked is not None:
                 found.trees[record.chain.hex] = looked
@@ -166,7 +168,8 @@ def _tree(store: Store, record: Record, content: bool, problems: list[Problem]) 
     directory = f"trees/{record.chain.hex}"
     where = f"{directory}/rootfs"
     if not os.path.isdir(os.path.join(store.path, where)):
-        problems.append(Problem(where, "it is not there", record.id.hex))
+        if not store.has(record.chain):
+            problems.append(Problem(where, "it is not there", record.id.hex))
         return None
     _facts(store, record, problems)
     try:
@@ -177,16 +180,17 @@ def _tree(store: Store, record: Record, content: bool, problems: list[Problem]) 
         problems.append(Problem(directory, error.message, record.id.hex))
         return None
     try:
-        return _compare(os.path.join(store.path, where), root, content)
+        opened = is_of_a_group(store.path)
+        return _compare(os.path.join(store.path, where), root, content, opened)
     except OSError as error:
         what = f"it cannot be looked at: {error.strerror}: {error.filename!r}"
         problems.append(Problem(where, what, record.id.hex))
         return None
 
 
-def _compare(rootfs: str, root: Node, content: bool) -> Looked:
+def _compare(rootfs: str, root: Node, content: bool, opened: bool) -> Looked:
     def work() -> list[str]:
-        found = compare(rootfs, root, content)
+        found = compare(rootfs, root, content, opened)
         return [json.dumps(_plain(found))]
 
     answer = asroot.reading(work) if content and closed(root) else work()

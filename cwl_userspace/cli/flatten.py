@@ -52,7 +52,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     _check(form, target, [target, config] if config else [target], words.flag("force"))
     context.log.quiet = context.log.quiet or words.flag("quiet")
     record = find_or_fetch(context, image, words.value("platform"))
-    rootfs = context.store.tree(record.chain)
+    rootfs = context.stored_tree(record)
     work = {
         DIRECTORY: lambda: _directory(rootfs, target),
         TAR: lambda: write_archive("flatten", _file(target), lambda write: _tar(rootfs, write)),

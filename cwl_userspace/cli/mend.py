@@ -14,11 +14,13 @@ from cwl_userspace.cli.examine import Examined, Seen
 from cwl_userspace.cli.fetch import fetch, sources
 from cwl_userspace.cli.inuse import users
 from cwl_userspace.errors import ImageError, StoreError, UserspaceError
+from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.image.treetar import journal_of
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import check, records, repair
 from cwl_userspace.store.compare import compare
 from cwl_userspace.store.protect import is_protected, protect
+from cwl_userspace.store.store import private_name
 
 
 def record(context: Context, found: Examined) -> list[str]:
@@ -68,9 +70,16 @@ def _damaged(found: Examined) -> list[str]:
 
 
 def _tree_wrong(found: Examined, image: Seen) -> bool:
+    """True if the tree has to be made anew, be it that a damaged pack is all that there is."""
     tree = found.trees.get(image.chain)
     below = f"trees/{image.chain}"
-    return bool(tree and tree.differences) or any(p.where.startswith(below) for p in found.problems)
+    if (tree and tree.differences) or any(p.where.startswith(below) for p in found.problems):
+        return True
+    return tree is None and _pack_wrong(found, image)
+
+
+def _pack_wrong(found: Examined, image: Seen) -> bool:
+    return any(problem.where == f"packs/{image.chain}" for problem in found.problems)
 
 
 def _is_wrong(found: Examined, image: Seen) -> bool:
@@ -81,6 +90,9 @@ def _is_wrong(found: Examined, image: Seen) -> bool:
 def _image(context: Context, found: Examined, image: Seen) -> str:
     """Fetch an image by its digest and put it in the place of what is here."""
     with_tree = _tree_wrong(found, image)
+    if not with_tree and _pack_wrong(found, image):
+        _drop_pack(context, image)
+        return "the damaged pack is removed: whoever wants one makes it of the tree"
     used = users(context, image.record) if with_tree else []
     if used:
         raise StoreError(
@@ -95,7 +107,7 @@ def _image(context: Context, found: Examined, image: Seen) -> str:
         for source in sources(context, reference):
             try:
                 with repair.fetched(
-                    context.store, reference, source, platform, context.log.note
+                    context.store.own, reference, source, platform, context.log.note
                 ) as anew:
                     return _take(context, found, image, anew, with_tree)
             except ImageError as error:
@@ -119,8 +131,16 @@ def _take(
             anew.keep_contents()
     if with_tree or any(p.image == image.record.id.hex for p in found.problems):
         anew.take(with_tree)
+        if _pack_wrong(found, image):
+            _drop_pack(context, image)
         _drop_layers(context, found, image)
     return "repaired" if _is_wrong(found, image) else "its tree is what a new fetch gives"
+
+
+def _drop_pack(context: Context, image: Seen) -> None:
+    aside = os.path.join(context.store.path, "tmp", private_name())
+    os.rename(os.path.join(context.store.path, "packs", image.chain), aside)
+    remove_tree(aside)
 
 
 def _drop_layers(context: Context, found: Examined, image: Seen) -> None:

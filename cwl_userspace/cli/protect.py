@@ -49,11 +49,13 @@ def names_of(context: Context, text: str) -> list[str]:
     except ImageNotFound as error:
         error.exit_code = 1
         raise
-    names = [name for name, image in records.names(context.store) if image == str(record.id)]
+    names = [name for name, image in records.names(context.store.own) if image == str(record.id)]
     try:
         key = records.key_of(ImageReference.parse(text))
     except InvalidReference:
         key = ""
-    if key not in names and not names:
-        raise ImageError(f"{text} has no name to be known by", "load or build it under one")
+    if not names:
+        raise ImageError(
+            f"{text} has no name in the store {context.store.path}", "load or pull it under one"
+        )
     return [key] if key in names else names

@@ -16,6 +16,7 @@ from cwl_userspace.store import records
 from cwl_userspace.store.protect import is_protected
 from cwl_userspace.store.remove import remove_image, remove_name
 from cwl_userspace.store.sizes import sizes
+from cwl_userspace.store.store import Store
 
 OPTIONS = (
     Option("-f --force", FLAG, "remove even what a container is running from"),

@@ -13,11 +13,17 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from cwl_userspace.digest import Digest
-from cwl_userspace.errors import ContentMismatch, ImageError, InvalidReference, UserspaceError
+from cwl_userspace.errors import (
+    ContentMismatch,
+    ImageError,
+    InvalidReference,
+    StoreError,
+    UserspaceError,
+)
 from cwl_userspace.image.source import check_document_size
 from cwl_userspace.oci import Manifest, diff_ids_of, load_json, parse_document
 from cwl_userspace.reference import ImageReference
-from cwl_userspace.store import records
+from cwl_userspace.store import packs, records
 from cwl_userspace.store.flatten import chain_id
 from cwl_userspace.store.store import Store
 
@@ -59,7 +65,8 @@ def check_names(store: Store, problems: list[Problem]) -> Iterator[Named]:
         except (KeyError, ValueError, TypeError, UserspaceError) as error:
             problems.append(Problem(where, _reason(error), name=_name_of(file)))
             continue
-        if not os.path.exists(os.path.join(store.path, "images", f"{image}.json")):
+        places = (os.path.join(each.path, "images", f"{image}.json") for each in store.all())
+        if not any(map(os.path.exists, places)):
             what = f"its image {image[:12]} is not in the store"
             problems.append(Problem(where, what, name=key))
             continue
@@ -88,7 +95,7 @@ def check_image(store: Store, identifier: str, problems: list[Problem]) -> recor
 
 
 def check_strays(store: Store, known: Collection[str], problems: list[Problem]) -> list[str]:
-    """Files that are no image's: in ``images`` a problem, else returned as what prune removes.
+    """Files that no image has: in ``images`` a problem, else returned as what prune removes.
 
     ``known`` are the names below the store of all that images have.
     """
@@ -96,7 +103,7 @@ def check_strays(store: Store, known: Collection[str], problems: list[Problem]) 
         if not _is_hex(file.removesuffix(".json")) or not file.endswith(".json"):
             problems.append(Problem(f"images/{file}", "it is not the record of an image"))
     loose = []
-    for top in ("blobs/sha256", "trees"):
+    for top in ("blobs/sha256", "trees", "packs"):
         found = (f"{top}/{name}" for name in sorted(_listing(store, top)))
         loose += [name for name in found if name not in known]
     return loose
@@ -104,7 +111,8 @@ def check_strays(store: Store, known: Collection[str], problems: list[Problem]) 
 
 def blobs_of(store: Store, record: records.Record) -> set[str]:
     """The names below the store of all that an image may have there."""
-    found = {f"blobs/sha256/{record.id.hex}", f"trees/{record.chain.hex}"}
+    found = {f"{kind}/{record.chain.hex}" for kind in ("trees", "packs")}
+    found.add(f"blobs/sha256/{record.id.hex}")
     manifest = record.manifest.removeprefix("sha256:")
     if manifest:
         found.add(f"blobs/sha256/{manifest}")
@@ -153,6 +161,24 @@ def check_layers(store: Store, record: records.Record, problems: list[Problem]) 
         if found != digest.hex:
             problems.append(Problem(where, f"its digest is sha256:{found}", record.id.hex))
     return total
+
+
+def check_pack(store: Store, record: records.Record, problems: list[Problem]) -> int:
+    """Hash an image's tree as one file, if the store has it as that; how many bytes that were."""
+    where = f"packs/{record.chain.hex}"
+    place = os.path.join(store.path, where)
+    if not os.path.isdir(place):
+        return 0
+    try:
+        pack = packs.read(place)
+        found, size = hash_file(pack.file)
+    except (OSError, StoreError) as error:
+        reason = f"it cannot be read: {error.strerror}" if isinstance(error, OSError) else ""
+        problems.append(Problem(where, reason or _reason(error), record.id.hex))
+        return 0
+    if found != pack.digest.hex or size != pack.size:
+        problems.append(Problem(where, f"its digest is sha256:{found}", record.id.hex))
+    return size
 
 
 def _check_config(

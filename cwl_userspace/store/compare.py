@@ -55,12 +55,15 @@ def closed(root: Node) -> bool:
     return False
 
 
-def compare(rootfs: str, root: Node, content: bool = True) -> Compared:
+def compare(rootfs: str, root: Node, content: bool = True, opened: bool = False) -> Compared:
     """Hold a tree against its record; without ``content`` no file is read.
+
+    ``opened`` modes are those that ``open_tree`` (store/modes.py) gives in a store of a group: they
+    are right as well.
 
     Raise OSError for what cannot be looked at, but for what a mode closes.
     """
-    return _Comparison(content).run(os.fsencode(rootfs), root)
+    return _Comparison(content, opened).run(os.fsencode(rootfs), root)
 
 
 class _Wanted(NamedTuple):
@@ -74,8 +77,9 @@ class _Wanted(NamedTuple):
 class _Comparison:
     """The state of one comparison."""
 
-    def __init__(self, content: bool) -> None:
+    def __init__(self, content: bool, opened: bool) -> None:
         self._content = content
+        self._opened = opened
         self._found: list[Difference] = []
         self._unread: list[bytes] = []
         self._files = 0
@@ -159,7 +163,7 @@ class _Comparison:
             return False
         mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns // 1_000_000_000
         how = []
-        if kind != b"L" and mode != node.mode:
+        if kind != b"L" and mode != node.mode and not (self._opened and mode == _opened(node)):
             how.append(f"mode {mode:04o}, not {node.mode:04o}")
         if kind == b"L" and (target := os.readlink(path)) != node.target:
             how.append(f"it points to {os.fsdecode(target)!r}, not {os.fsdecode(node.target)!r}")
@@ -188,6 +192,13 @@ class _Comparison:
 
     def _changed(self, name: bytes, how: str) -> None:
         self._found.append(Difference(CHANGED, name, how))
+
+
+def _opened(node: Node) -> int:
+    """The mode that something has in a store of a group."""
+    if node.kind == b"D":
+        return (node.mode & ~stat.S_ISVTX if node.children else node.mode) | 0o570
+    return node.mode | 0o440 | (node.mode & 0o100) >> 3
 
 
 def _read(files: list[_Wanted]) -> list[Difference | bytes]:
