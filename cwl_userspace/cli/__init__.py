@@ -31,10 +31,14 @@ VERBS = {
     "import": ("import_", "make an image of a root file system in a tar"),
     "rmi": ("rmi", "remove images"),
     "prune": ("prune", "remove what is needed no more"),
+    "verify": ("verify", "compare the store with what was recorded, and repair it"),
+    "protect": ("protect", "keep images from being removed"),
+    "unprotect": ("protect:undo", "let protected images be removed again"),
     "kill": ("kill", "end a running container"),
     "stats": ("stats", "show the memory of a running container"),
     "build": ("build", "build an image from a Dockerfile"),
     "save": ("save", "write images to an archive that docker load reads"),
+    "flatten": ("flatten", "write an image's tree to a directory, a tar or a squashfs file"),
     "export": ("export", "write a container's tree to a tar"),
     "shim": ("shim", "make an executable named docker or podman that calls this one"),
     "setup": ("setup", "get proot without rights"),
@@ -127,9 +131,10 @@ def _dispatch(words: list[str], usage: Usage | None) -> int:
 
 
 def load(verb: str) -> Verb:
-    """What runs one of our verbs."""
-    module = __import__(f"cwl_userspace.cli.{VERBS[verb][0]}", fromlist=["command"])
-    command: Verb = module.command
+    """What runs one of our verbs: ``MODULE`` or ``MODULE:FUNCTION`` in the table."""
+    name, _, function = VERBS[verb][0].partition(":")
+    module = __import__(f"cwl_userspace.cli.{name}", fromlist=["command"])
+    command: Verb = getattr(module, function or "command")
     return command
 
 

@@ -15,6 +15,7 @@ from cwl_userspace.errors import LayerError
 from cwl_userspace.image import tar
 from cwl_userspace.image.confine import MakeDirectory, Missing, Parts, Root, Walked, children, split
 from cwl_userspace.image.confine import remove as remove_name
+from cwl_userspace.image.contents import Journal, crc32
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
@@ -34,12 +35,14 @@ _OF_THE_LAYER = (
 
 
 class Tree(MakeDirectory):
-    """A root file system under construction. ``apply`` layers lowest first, then ``finish``."""
+    """A root file system under construction, told to a journal. ``apply`` layers, ``finish``."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, journal: Journal | None = None) -> None:
         self._root = Root(path)
+        self._journal = journal or Journal()
         self._umask = _umask()
-        self._directories: dict[Parts, tuple[int, float | None]] = {}
+        # Nothing has the time of its making: an image would have another tree on each host.
+        self._directories: dict[Parts, tuple[int, float]] = {(): (0o755, 0)}
         self._touched: set[Parts] = set()
         self._tracking = False
         self._parent: Walked | None = None
@@ -53,7 +56,7 @@ class Tree(MakeDirectory):
     def adopt(self) -> None:
         """Take what the tree holds already for lower layers; before the first ``apply``.
 
-        Directories that their modes close to us are opened, and closed again by ``finish``.
+        Its directories are ours to write, and get their modes and times back by ``finish``.
         """
         self._applied = 1
         waiting: list[Parts] = [()]
@@ -64,7 +67,7 @@ class Tree(MakeDirectory):
             mode = stat.S_IMODE(found.st_mode)
             if mode & _BUILDING != _BUILDING:
                 os.chmod(name, mode | _BUILDING, dir_fd=self._root.fd)
-                self._directories[parts] = (mode, found.st_mtime_ns / 1e9)
+            self._directories[parts] = (mode, found.st_mtime_ns / 1e9)
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root.fd)
             try:
                 waiting += [(*parts, child) for child, inner in children(fd) if inner]
@@ -72,7 +75,7 @@ class Tree(MakeDirectory):
                 os.close(fd)
 
     def apply(self, data: tar.Bytes, whiteouts: bool = True) -> None:
-        """Apply one layer; raise LayerError if it is damaged or hostile.
+        """Apply one layer, the lowest first; raise LayerError if it is damaged or hostile.
 
         Without ``whiteouts`` (a rootfs tar is no layer) a ``.wh.`` name is refused: the same bytes
         as a layer make another tree, and both would be filed under one DiffID.
@@ -98,9 +101,8 @@ class Tree(MakeDirectory):
         for parts in sorted(self._directories, key=len, reverse=True):
             mode, mtime = self._directories[parts]
             name = b"/".join(parts) or b"."
-            if mtime is not None:
-                stamp = int(mtime * 1_000_000_000)
-                os.utime(name, ns=(stamp, stamp), dir_fd=self._root.fd, follow_symlinks=False)
+            stamp = int(mtime * 1_000_000_000)
+            os.utime(name, ns=(stamp, stamp), dir_fd=self._root.fd, follow_symlinks=False)
             os.chmod(name, mode, dir_fd=self._root.fd)
         self.close()
 
@@ -112,9 +114,9 @@ class Tree(MakeDirectory):
     # What the walk through a path asks for.
 
     def missing(self, walked: Walked, part: bytes) -> None:
-        """An entry came before its directory: make it, 0755 in the end."""
+        """An entry came before its directory: make it, 0755 and from 1970 in the end."""
         os.mkdir(part, _BUILDING, dir_fd=walked.fd)
-        self._note_directory((*walked.parts, part), 0o755, None)
+        self._note_directory((*walked.parts, part), 0o755, 0)
 
     def blocked(self, walked: Walked, part: bytes) -> None:
         """A file stands where the path needs a directory: the later entry wins."""
@@ -158,7 +160,7 @@ class Tree(MakeDirectory):
         """The entry ``./`` gives the root's own mode; it can be nothing but a directory."""
         if entry.kind != tar.DIRECTORY:
             raise LayerError(f"{data.what} replaces the root of the tree", "the image is hostile")
-        self._directories[()] = (entry.mode & 0o1777, entry.mtime)
+        self._note_directory((), entry.mode & 0o1777, entry.mtime)
 
     def _directory(self, parent: Walked, name: bytes, entry: tar.Entry) -> None:
         try:
@@ -177,8 +179,10 @@ class Tree(MakeDirectory):
         except FileExistsError:
             self._remove(parent, name)
             fd = os.open(name, _CREATE, mode, dir_fd=parent.fd)
+        crc = 0
         try:
             for piece in data.pieces(entry.size):
+                crc = crc32(piece, crc)
                 written = os.write(fd, piece)
                 while written < len(piece):
                     written += os.write(fd, piece[written:])
@@ -188,6 +192,7 @@ class Tree(MakeDirectory):
             os.utime(fd, ns=(stamp, stamp))
         finally:
             os.close(fd)
+        self._journal.file((*parent.parts, name), mode, entry.size, entry.mtime, crc)
         self._count_setuid(entry.mode)
         self.files += 1
         self.bytes += entry.size
@@ -202,6 +207,7 @@ class Tree(MakeDirectory):
             os.symlink(entry.link, name, dir_fd=parent.fd)
         stamp = int(entry.mtime * 1_000_000_000)
         os.utime(name, ns=(stamp, stamp), dir_fd=parent.fd, follow_symlinks=False)
+        self._journal.link((*parent.parts, name), entry.link, entry.mtime)
 
     def _hard_link(self, parent: Walked, name: bytes, entry: tar.Entry, data: tar.Bytes) -> None:
         """The target is looked up inside the tree; its last step is not followed."""
@@ -223,6 +229,7 @@ class Tree(MakeDirectory):
             if stat.S_ISDIR(found.st_mode):
                 raise refusal
             self._link(source.fd, target[-1], parent, name)
+            self._journal.hard_link((*parent.parts, name), (*source.parts, target[-1]))
         except FileNotFoundError:
             raise refusal from None
         finally:
@@ -310,6 +317,7 @@ class Tree(MakeDirectory):
             self._parent = None
 
     def _remove(self, parent: Walked, name: bytes) -> None:
+        self._journal.removed((*parent.parts, name))
         if remove_name(name, parent.fd):
             place = (*parent.parts, name)
             depth = len(place)
@@ -318,13 +326,14 @@ class Tree(MakeDirectory):
             if parent is not self._parent:
                 self._forget_parent()
 
-    def _note_directory(self, place: Parts, mode: int, mtime: float | None) -> None:
+    def _note_directory(self, place: Parts, mode: int, mtime: float) -> None:
         if sum(map(len, place)) + len(place) > tar.PATH_LIMIT:
             raise LayerError(
                 f"the directory {b'/'.join(place)!r:.80}... is too deep for any path",
                 "the image is hostile",
             )
         self._directories[place] = (mode, mtime)
+        self._journal.directory(place, mode, mtime)
         self._touch(place)
 
     def _touch(self, place: Parts) -> None:

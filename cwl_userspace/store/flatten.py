@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.image import tar
+from cwl_userspace.image.contents import Journal
 from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.source import Source
 from cwl_userspace.image.stream import Checked, decompressed, in_thread
 from cwl_userspace.oci import Image, Layer
 from cwl_userspace.store.modes import without_acls
 from cwl_userspace.store.phases import DOWNLOAD, PUBLISH, phase, through
-from cwl_userspace.store.store import Store
+from cwl_userspace.store.store import CONTENTS, Store
 from cwl_userspace.store.workspace import workspace
 
 Report = Callable[[str], None]
@@ -43,7 +44,8 @@ def flatten(
         rootfs = os.path.join(private, "rootfs")
         os.mkdir(rootfs, 0o755)
         without_acls(rootfs)
-        tree = Tree(rootfs)
+        journal = Journal()
+        tree = Tree(rootfs, journal)
         try:
             diff_ids = _apply(tree, image, source, report, whiteouts)
             tree.finish()
@@ -59,6 +61,8 @@ def flatten(
             "dropped_devices": tree.dropped_devices,
             "dropped_setuid": tree.dropped_setuid,
         }
+        name = os.path.relpath(private, store.path)
+        store.write_file(f"{name}/{CONTENTS}", journal.packed())
         publish(store, private, diff_ids, facts)
         return diff_ids
 

@@ -18,6 +18,7 @@ from cwl_userspace.store.flatten import Report, chain_id, flatten, publish
 from cwl_userspace.store.heart import now
 from cwl_userspace.store.lease import lease
 from cwl_userspace.store.phases import EXTRACT, PUBLISH, phase
+from cwl_userspace.store.protect import is_protected
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.store import LEASES, Store
 from cwl_userspace.store.users import ADD, Busy
@@ -182,7 +183,12 @@ def _file(
 
 
 def name(store: Store, reference: ImageReference, record: Record, origin: str) -> None:
-    """File an image under a name; the name may have had another image before."""
+    """File an image under a name; the name may have had another image before.
+
+    A name that was protected stays so.
+    """
     key = records.key_of(reference)
     entry = {"name": key, "image": str(record.id), "origin": origin, "time": time.time()}
+    if is_protected(store, key):
+        entry["protected"] = True
     store.write_file(f"names/{records.file_name(key)}", json.dumps(entry))

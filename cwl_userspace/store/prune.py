@@ -19,14 +19,9 @@ from cwl_userspace.store.heart import last_sign, now
 from cwl_userspace.store.modes import is_of_a_group
 from cwl_userspace.store.owner import private_name
 from cwl_userspace.store.phases import PRUNE, phase
+from cwl_userspace.store.protect import is_protected
 from cwl_userspace.store.records import Record
-from cwl_userspace.store.remove import (
-    FORMS,
-    forget_image,
-    is_protected,
-    remove_name,
-    remove_tree,
-)
+from cwl_userspace.store.remove import FORMS, forget_image, remove_name, remove_tree
 from cwl_userspace.store.store import LEASES, Store
 from cwl_userspace.store.workspace import leftovers
 

@@ -3,12 +3,15 @@
 Layout (format 2), below the directory that the settings name::
 
     format                     "2": a release that does not know the number keeps away
-    names/NAME                 JSON: the full name, the image's id, when and where it came from
+    names/NAME                 JSON: the full name, the image's id, when and where it came from, and
+                               whether it is protected
     images/ID.json             JSON: the image's configuration and the chain of its layers
     blobs/sha256/HEX           configurations and manifests, as they were fetched
     trees/CHAIN/rootfs         the flattened tree; CHAIN is the ChainID of config.md
     trees/CHAIN/tree.json      what was built, beside the tree and never inside it
     packs/CHAIN/               the same tree as one file, for local disks: see packs.py
+    trees/CHAIN/contents.zst   what rootfs should hold, see image/contents.py; none for trees of
+                               builds and of older releases
     containers/NAME/rootfs     a container's own tree, which its runs write; kept from other users
     containers/NAME/container.json   its id, image and configuration: see containers.py
     build/                     steps of Dockerfiles and their layers (build/cache.py): they save
@@ -48,6 +51,7 @@ _CONVERTED = ("1",)
 _PLACES = ("names", "images", "blobs/sha256", "trees", "packs", "tmp", "locks", LEASES)
 # What is published below these is for every user of the store.
 _FOR_ALL = ("trees/", "packs/")
+CONTENTS = "contents.zst"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
