@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.image import tar
+from cwl_userspace.image.ahead import Ahead
 from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.source import Source
-from cwl_userspace.image.stream import Checked, decompressed, in_thread
+from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.oci import Image, Layer
 from cwl_userspace.store.store import Store
 from cwl_userspace.store.workspace import workspace
@@ -97,9 +98,9 @@ def _pipeline(source: Source, layer: Layer) -> tuple[str, Checked, Iterator[byte
     """Fetch, verify, inflate and verify again, in two threads beside the one that writes files."""
     blob = layer.blob
     what = f"the layer {blob.digest or layer.diff_id or 'of ' + source.label}"
-    fetched = in_thread(Checked(source.layer(layer), blob.digest, blob.size, what))
-    plain = Checked(decompressed(fetched, what), layer.diff_id, None, f"{what}, unpacked,")
-    return what, plain, in_thread(plain)
+    fetched = Ahead(Checked(source.layer(layer), blob.digest, blob.size, what))
+    plain = Checked(Ahead(decompressed(fetched, what)), layer.diff_id, None, f"{what}, unpacked,")
+    return what, plain, Ahead(plain)
 
 
 def _flush(path: str) -> None:
