@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 NAME = "cwl-userspace"
 ON_UNMET = ("refuse", "warn", "copy")
 ROOT_IDS = ("auto", "emulated", "mapped")
+SHARE_FILES = ("auto", "never")
 _UPPER = ("auto", "memory", "disk")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -41,12 +43,15 @@ class Settings:
     whether root in a container has ids of its own (mapped), one (emulated), or what leaves
     nothing behind (auto). ``proot_places`` are pairs of an address and a SHA-256 or an empty text.
     ``local_store`` is where runs have copies of trees on a disk of this host; empty for nowhere.
+    ``share_files``: whether a tree may have files in common with one that it extends (auto) or
+    never has; ``keep_blobs``: whether the store keeps layers as they were fetched.
     """
 
     __slots__ = (
         "cache",
         "config",
         "engine",
+        "keep_blobs",
         "local_store",
         "on_unmet",
         "proot",
@@ -55,6 +60,7 @@ class Settings:
         "root_ids",
         "root_size",
         "root_upper",
+        "share_files",
         "state",
         "store",
     )
@@ -74,6 +80,8 @@ class Settings:
         root_ids: str = "auto",
         proot_places: Sequence[Sequence[str]] = (),
         local_store: str = "",
+        share_files: str = "auto",
+        keep_blobs: bool = False,
     ) -> None:
         self.engine = engine
         self.store = store
@@ -88,6 +96,8 @@ class Settings:
         self.root_ids = root_ids
         self.proot_places = tuple((url, sha256) for url, sha256 in proot_places)
         self.local_store = local_store
+        self.share_files = share_files
+        self.keep_blobs = keep_blobs
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -116,6 +126,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         root_ids=_one_of(environ, said, "root_ids", ROOT_IDS) or "auto",
         proot_places=said.get("proot_places", ()),
         local_store=_local_store(environ, said),
+        share_files=_one_of(environ, said, "share_files", SHARE_FILES) or "auto",
+        keep_blobs=_truth(environ, said, "keep_blobs"),
     )
 
 
@@ -164,6 +176,14 @@ def _one_of(
     if value and value not in known:
         raise SettingsError(f"{name} is {value!r}", f"expected one of {', '.join(known)}")
     return str(value)
+
+
+def _truth(environ: Mapping[str, str], said: dict[str, Any], name: str) -> bool:
+    variable = f"CWL_USERSPACE_{name.upper()}"
+    value = environ.get(variable, "").lower()
+    if value not in (*_YES, *_NO, ""):
+        raise SettingsError(f"{variable} is {value!r}", "expected 1 or 0")
+    return value in _YES if value else bool(said.get(name, False))
 
 
 def _root_upper(environ: Mapping[str, str], said: dict[str, Any]) -> str:

@@ -11,8 +11,8 @@ from cwl_userspace.errors import SettingsError
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("engine", "store", "local_store", "on_unmet", "proot", "root_upper", "root_size",
-          "root_ids")  # fmt: skip
-_TOP = (*_TEXTS, "proot_places", "registries")
+          "root_ids", "share_files")  # fmt: skip
+_TOP = (*_TEXTS, "keep_blobs", "proot_places", "registries")
 _REGISTRY = ("mirrors", "insecure")
 _PLACE = ("url", "sha256")
 
@@ -41,6 +41,8 @@ def read(path: str) -> dict[str, Any]:
             settings[key] = _string(path, document, key)
     if "proot_places" in document:
         settings["proot_places"] = _places(path, document)
+    if "keep_blobs" in document:
+        settings["keep_blobs"] = _truth(path, document, "keep_blobs")
     settings["registries"] = _registries(path, document)
     return settings
 
@@ -109,6 +111,13 @@ def _string(path: str, document: Any, key: str) -> str:
     if not isinstance(value, str):
         _refuse(path, _line(document, key), key, value, "text")
     return str(value)
+
+
+def _truth(path: str, document: Any, key: str) -> bool:
+    value = document[key]
+    if not isinstance(value, bool):
+        _refuse(path, _line(document, key), key, value, "true or false")
+    return bool(value)
 
 
 def _line(mapping: Any, key: Any) -> int:

@@ -26,6 +26,8 @@ class Context:
         self.settings: Settings = load(environ)
         self.engine = engine or self.settings.engine
         self.store = Store(self.settings.store)
+        self.store.share_files = self.settings.share_files != "never"
+        self.store.keep_blobs = self.settings.keep_blobs
         self.log = Log(self.settings.state, quiet)
         self.usage = usage
 

@@ -10,8 +10,8 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 
-_DEPTH = 8
-_PATIENCE = 5.0
+_DEPTH = 4
+_PATIENCE = 1.0
 
 
 class _End:
@@ -67,8 +67,13 @@ class Ahead:
             raise item.error
         raise StopIteration
 
-    def close(self) -> None:
-        """Have the thread stop. It may be waiting for a network, so it is not waited for long."""
+    def stop(self) -> None:
+        """Have the thread end when it can, and whoever waits for it."""
         self._done = True
         self._leave.put(False)
+        self._ready.put(_End(None))
+
+    def close(self) -> None:
+        """Stop, and see the thread end; but not for long, since it may wait for a network."""
+        self.stop()
         self._thread.join(_PATIENCE)

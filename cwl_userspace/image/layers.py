@@ -55,7 +55,7 @@ class Tree(MakeDirectory):
     def adopt(self) -> None:
         """Take what the tree holds already for lower layers; before the first ``apply``.
 
-        Directories that their modes close to us are opened, and closed again by ``finish``.
+        Its directories are ours to write, and get their modes and times back by ``finish``.
         """
         self._applied = 1
         waiting: list[Parts] = [()]
@@ -66,7 +66,7 @@ class Tree(MakeDirectory):
             mode = stat.S_IMODE(found.st_mode)
             if mode & _BUILDING != _BUILDING:
                 os.chmod(name, mode | _BUILDING, dir_fd=self._root.fd)
-                self._directories[parts] = (mode, found.st_mtime_ns / 1e9)
+            self._directories[parts] = (mode, found.st_mtime_ns / 1e9)
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root.fd)
             try:
                 waiting += [(*parts, child) for child, inner in children(fd) if inner]

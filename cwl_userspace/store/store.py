@@ -5,7 +5,8 @@ Layout (format 1), below the directory that the settings name::
     format                     "1": a release that does not know the number keeps away
     names/NAME                 JSON: the full name, the image's id, when and where it came from
     images/ID.json             JSON: the image's configuration and the chain of its layers
-    blobs/sha256/HEX           configurations and manifests, as they were fetched
+    blobs/sha256/HEX           configurations and manifests, as they were fetched; layers as well
+                               where the settings say so
     trees/CHAIN/rootfs         the flattened tree; CHAIN is the ChainID of config.md
     trees/CHAIN/tree.json      what was built, beside the tree and never inside it
     containers/NAME/rootfs     a container's own tree, which its runs write; kept from other users
@@ -35,12 +36,18 @@ _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
 
 class Store:
-    """Paths of one store. Nothing is made until ``prepare`` is called by someone who writes."""
+    """Paths of one store. Nothing is made until ``prepare`` is called by someone who writes.
 
-    __slots__ = ("path",)
+    ``share_files``: a tree may have files in common with one that it extends (store/base.py);
+    ``keep_blobs``: layers are kept as they were fetched, too (store/blobs.py).
+    """
+
+    __slots__ = ("keep_blobs", "path", "share_files")
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.share_files = True
+        self.keep_blobs = False
 
     def prepare(self) -> None:
         """Make the store or check its format; raise StoreError where it cannot be used."""
