@@ -150,3 +150,29 @@ def test_a_local_store_that_is_no_absolute_path_is_refused(tmp_path: Path) -> No
     for text in ("local", "$RELATIVE/x"):
         with pytest.raises(SettingsError, match="local_store is"):
             read(tmp_path, f"local_store: {text}\n", RELATIVE="somewhere")
+
+
+def test_what_the_store_keeps_can_be_said_in_the_file_and_in_variables(tmp_path: Path) -> None:
+    settings = read(tmp_path, None)
+    assert (settings.share_files, settings.keep_blobs) == ("auto", False)
+    settings = read(tmp_path, "share_files: never\nkeep_blobs: true\n")
+    assert (settings.share_files, settings.keep_blobs) == ("never", True)
+    settings = read(tmp_path, "keep_blobs: true\n", CWL_USERSPACE_KEEP_BLOBS="0")
+    assert not settings.keep_blobs
+    assert read(tmp_path, None, CWL_USERSPACE_KEEP_BLOBS="yes").keep_blobs
+    assert read(tmp_path, None, CWL_USERSPACE_SHARE_FILES="never").share_files == "never"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "reason"),
+    [
+        ("keep_blobs: sometimes\n", {}, "config.yml:1.*true or false"),
+        ("share_files: always\n", {}, "auto, never"),
+        ("", {"CWL_USERSPACE_KEEP_BLOBS": "sometimes"}, "expected 1 or 0"),
+    ],
+)
+def test_a_wrong_word_for_what_the_store_keeps_is_refused(
+    tmp_path: Path, text: str, variables: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        read(tmp_path, text, **variables)
