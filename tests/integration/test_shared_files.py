@@ -28,9 +28,9 @@ State = tuple[Snapshot, dict[str, tuple[int, int]]]
 @pytest.fixture(scope="session")
 def pair(home: Home) -> tuple[Path, Path]:
     """The trees of an image and of another that extends it, which share files."""
-    lower = shell_layer().bytes()
-    upper = tars.layer(tars.file("etc/more", b"of the upper"), tars.file("etc/hosts", b"own"))
-    for name, layers in (("pair/lower:1", [lower]), ("pair/upper:1", [lower, upper])):
+    base = shell_layer().bytes()
+    above = tars.layer(tars.file("etc/more", b"of the upper"), tars.file("etc/hosts", b"own"))
+    for name, layers in (("pair/lower:1", [base]), ("pair/upper:1", [base, above])):
         place = oci_directory(home.place / name.replace("/", "-"), layers, name=name)
         assert home.call("load", "-i", place).code == 0
     lower, upper = home.tree("pair/lower:1"), home.tree("pair/upper:1")
