@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 NAME = "cwl-userspace"
 ON_UNMET = ("refuse", "warn", "copy")
 ROOT_IDS = ("auto", "emulated", "mapped")
-_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+SHARE_FILES = ("auto", "never")
 _UPPER = ("auto", "memory", "disk")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -44,6 +45,8 @@ class Settings:
     ``local_store`` is where runs have copies of trees on a disk of this host; empty for nowhere.
     ``store`` is the user's own, ``beneath`` are the stores that are only read, in their order.
     ``offline``: no program of ours touches the network, not even to look up a name.
+    ``share_files``: whether a tree may have files in common with one that it extends (auto) or
+    never has; ``keep_blobs``: whether the store keeps layers as they were fetched.
     """
 
     __slots__ = (
@@ -51,6 +54,7 @@ class Settings:
         "cache",
         "config",
         "engine",
+        "keep_blobs",
         "local_store",
         "offline",
         "on_unmet",
@@ -60,6 +64,7 @@ class Settings:
         "root_ids",
         "root_size",
         "root_upper",
+        "share_files",
         "state",
         "store",
     )
@@ -81,6 +86,8 @@ class Settings:
         local_store: str = "",
         beneath: Sequence[str] = (),
         offline: bool = False,
+        share_files: str = "auto",
+        keep_blobs: bool = False,
     ) -> None:
         self.engine = engine
         self.store = store
@@ -97,6 +104,8 @@ class Settings:
         self.local_store = local_store
         self.beneath = tuple(beneath)
         self.offline = offline
+        self.share_files = share_files
+        self.keep_blobs = keep_blobs
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -126,7 +135,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         proot_places=said.get("proot_places", ()),
         local_store=_local_store(environ, said),
         beneath=beneath,
-        offline=_offline(environ, said),
+        offline=_truth(environ, said, "offline"),
+        share_files=_one_of(environ, said, "share_files", SHARE_FILES) or "auto",
+        keep_blobs=_truth(environ, said, "keep_blobs"),
     )
 
 
@@ -190,11 +201,12 @@ def _one_of(
     return str(value)
 
 
-def _offline(environ: Mapping[str, str], said: dict[str, Any]) -> bool:
-    value = environ.get("CWL_USERSPACE_OFFLINE", "").lower()
+def _truth(environ: Mapping[str, str], said: dict[str, Any], name: str) -> bool:
+    variable = f"CWL_USERSPACE_{name.upper()}"
+    value = environ.get(variable, "").lower()
     if value not in (*_YES, *_NO, ""):
-        raise SettingsError(f"CWL_USERSPACE_OFFLINE is {value!r}", "expected 1 or 0")
-    return value in _YES if value else bool(said.get("offline", False))
+        raise SettingsError(f"{variable} is {value!r}", "expected 1 or 0")
+    return value in _YES if value else bool(said.get(name, False))
 
 
 def _root_upper(environ: Mapping[str, str], said: dict[str, Any]) -> str:

@@ -11,8 +11,8 @@ from cwl_userspace.errors import SettingsError
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("engine", "store", "local_store", "on_unmet", "proot", "root_upper", "root_size",
-          "root_ids")  # fmt: skip
-_TOP = (*_TEXTS, "offline", "proot_places", "registries", "store_path")
+          "root_ids", "share_files")  # fmt: skip
+_TOP = (*_TEXTS, "keep_blobs", "offline", "proot_places", "registries", "store_path")
 _REGISTRY = ("mirrors", "insecure")
 _PLACE = ("url", "sha256")
 
@@ -45,6 +45,8 @@ def read(path: str) -> dict[str, Any]:
         settings["proot_places"] = _places(path, document)
     if "store_path" in document:
         settings["store_path"] = _store_path(path, document)
+    if "keep_blobs" in document:
+        settings["keep_blobs"] = _truth(path, document, "keep_blobs")
     settings["registries"] = _registries(path, document)
     return settings
 

@@ -36,6 +36,8 @@ class Context:
         self.engine = engine or self.settings.engine
         self.log = Log(self.settings.state, quiet)
         self.store = opened(self.settings.store, self.settings.beneath, self.log.note)
+        self.store.share_files = self.settings.share_files != "never"
+        self.store.keep_blobs = self.settings.keep_blobs
         if self.settings.local_store:
             self.store.elsewhere = self._elsewhere
         self.usage = usage

@@ -16,12 +16,14 @@ from cwl_userspace.image import tar
 from cwl_userspace.image.confine import MakeDirectory, Missing, Parts, Root, Walked, children, split
 from cwl_userspace.image.confine import remove as remove_name
 from cwl_userspace.image.contents import Journal, crc32
+from cwl_userspace.image.trail import Trail
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _RESERVED = b".wh..wh."
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BUILDING = 0o700
+_NO_NAMES = (b"", b".", b"..")
 # What an entry can ask for that cannot be; other errors are the store's (no space, no rights).
 _OF_THE_LAYER = (
     errno.EEXIST,
@@ -45,8 +47,8 @@ class Tree(MakeDirectory):
         self._directories: dict[Parts, tuple[int, float]] = {(): (0o755, 0)}
         self._touched: set[Parts] = set()
         self._tracking = False
-        self._parent: Walked | None = None
-        self._parent_parts: Parts = ()
+        self._trail = Trail(self._root, self)
+        self._head: bytes | None = None  # the directory of the entry before, as the archive has it
         self._applied = 0
         self.dropped_devices = 0
         self.dropped_setuid = 0
@@ -93,11 +95,11 @@ class Tree(MakeDirectory):
                     "the archive is damaged",
                 ) from None
         self._applied += 1
-        self._forget_parent()
+        self._forget()
 
     def finish(self) -> None:
         """Set the directories' modes and times, and let go of the tree."""
-        self._forget_parent()
+        self._forget()
         for parts in sorted(self._directories, key=len, reverse=True):
             mode, mtime = self._directories[parts]
             name = b"/".join(parts) or b"."
@@ -108,7 +110,7 @@ class Tree(MakeDirectory):
 
     def close(self) -> None:
         """Let go of the tree as it is."""
-        self._forget_parent()
+        self._forget()
         self._root.close()
 
     # What the walk through a path asks for.
@@ -125,22 +127,23 @@ class Tree(MakeDirectory):
     # One entry.
 
     def _apply_entry(self, entry: tar.Entry, data: tar.Bytes, whiteouts: bool) -> None:
-        parts = split(entry.name)
-        if not parts:
-            self._apply_root(entry, data)
-            return
-        if _RESERVED in entry.name and any(p.startswith(_RESERVED) for p in parts[:-1]):
-            return  # AUFS keeps its own files there
-        name = parts[-1]
-        if name.startswith(_WHITEOUT):
-            if not whiteouts:
-                raise LayerError(
-                    f"{data.what} holds {name!r:.80}, which only a layer of an image has a use for",
-                    "make the tar again without it (tar --exclude='.wh.*')",
-                )
-            self._whiteout(parts[:-1], name, data)
-            return
-        parent = self._open_parent(parts[:-1])
+        head, _, name = entry.name.rpartition(b"/")
+        if head == self._head and not name.startswith(_WHITEOUT) and name not in _NO_NAMES:
+            parent = self._trail.current
+        else:
+            parts = split(entry.name)
+            if not parts:
+                self._apply_root(entry, data)
+                return
+            if _RESERVED in entry.name and any(p.startswith(_RESERVED) for p in parts[:-1]):
+                return  # AUFS keeps its own files there
+            if parts[-1].startswith(_WHITEOUT):
+                self._check_whiteout(parts[-1], data, whiteouts)
+                self._whiteout(parts[:-1], parts[-1], data)
+                return
+            parent = self._trail.go(parts[:-1])
+            self._head = head if parts[-1] == name else None
+            name = parts[-1]
         place = (*parent.parts, name)
         if entry.kind == tar.DIRECTORY:
             self._directory(parent, name, entry)
@@ -253,17 +256,24 @@ class Tree(MakeDirectory):
 
     # Whiteouts.
 
-    def _whiteout(self, directory: Parts, name: bytes, data: tar.Bytes) -> None:
-        """Hide what lower layers have; what this layer has itself stays, in whatever order."""
-        hidden = name[len(_WHITEOUT) :]
-        if hidden in (b"", b".", b".."):
+    def _check_whiteout(self, name: bytes, data: tar.Bytes, whiteouts: bool) -> None:
+        if not whiteouts:
+            raise LayerError(
+                f"{data.what} holds {name!r:.80}, which only a layer of an image has a use for",
+                "make the tar again without it (tar --exclude='.wh.*')",
+            )
+        if name[len(_WHITEOUT) :] in _NO_NAMES:
             raise LayerError(
                 f"{data.what} has the whiteout {name!r}, which names nothing",
                 "the image is hostile",
             )
+
+    def _whiteout(self, directory: Parts, name: bytes, data: tar.Bytes) -> None:
+        """Hide what lower layers have; what this layer has itself stays, in whatever order."""
+        hidden = name[len(_WHITEOUT) :]
         if not self._tracking or (name.startswith(_RESERVED) and name != _OPAQUE):
             return
-        self._forget_parent()
+        self._forget()
         try:
             parent = self._root.open_directory(directory, None)
         except Missing:
@@ -303,18 +313,10 @@ class Tree(MakeDirectory):
 
     # The state behind.
 
-    def _open_parent(self, parts: Parts) -> Walked:
-        """The directory of an entry; the last one stays open, since entries come in order."""
-        if self._parent is None or parts != self._parent_parts:
-            self._forget_parent()
-            self._parent = self._root.open_directory(parts, self)
-            self._parent_parts = parts
-        return self._parent
-
-    def _forget_parent(self) -> None:
-        if self._parent is not None:
-            self._parent.close()
-            self._parent = None
+    def _forget(self) -> None:
+        """Let go of the directories that are open; the tree is not as it was."""
+        self._head = None
+        self._trail.forget()
 
     def _remove(self, parent: Walked, name: bytes) -> None:
         self._journal.removed((*parent.parts, name))
@@ -323,8 +325,8 @@ class Tree(MakeDirectory):
             depth = len(place)
             for known in [k for k in self._directories if k[:depth] == place]:
                 del self._directories[known]
-            if parent is not self._parent:
-                self._forget_parent()
+            if parent is not self._trail.current:
+                self._forget()
 
     def _note_directory(self, place: Parts, mode: int, mtime: float) -> None:
         if sum(map(len, place)) + len(place) > tar.PATH_LIMIT:

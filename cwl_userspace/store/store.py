@@ -6,7 +6,8 @@ Layout (format 2), below the directory that the settings name::
     names/NAME                 JSON: the full name, the image's id, when and where it came from, and
                                whether it is protected
     images/ID.json             JSON: the image's configuration and the chain of its layers
-    blobs/sha256/HEX           configurations and manifests, as they were fetched
+    blobs/sha256/HEX           configurations and manifests, as they were fetched; layers as well
+                               where the settings say so
     trees/CHAIN/rootfs         the flattened tree; CHAIN is the ChainID of config.md
     trees/CHAIN/tree.json      what was built, beside the tree and never inside it
     packs/CHAIN/               the same tree as one file, for local disks: see packs.py
@@ -62,14 +63,18 @@ class Store:
     ``beneath`` are other people's stores: look-ups go through them, too, and nothing else does.
     ``elsewhere``, if somebody sets it, has trees made in another store and leaves a pack in this
     one (localtree.py): it is given this store, and what makes a tree in a store.
+    ``share_files``: a tree may have files in common with one that it extends (store/base.py);
+    ``keep_blobs``: layers are kept as they were fetched, too (store/blobs.py).
     """
 
-    __slots__ = ("_beneath", "_distrusted", "elsewhere", "path")
+    __slots__ = ("_beneath", "_distrusted", "elsewhere", "keep_blobs", "path", "share_files")
 
     def __init__(self, path: str, beneath: Beneath | None = None) -> None:
         self.path = path
         self._beneath = beneath
         self._distrusted: set[str] = set()
+        self.share_files = True
+        self.keep_blobs = False
         self.elsewhere: Callable[[Store, Callable[[Store], Digest]], Digest] | None = None
 
     @property
