@@ -17,6 +17,7 @@ from cwl_userspace.image.confine import MakeDirectory, Missing, Parts, Root, Wal
 from cwl_userspace.image.confine import remove as remove_name
 from cwl_userspace.image.contents import Journal, crc32
 from cwl_userspace.image.trail import Trail
+from cwl_userspace.image.umask import umask
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
@@ -42,7 +43,7 @@ class Tree(MakeDirectory):
     def __init__(self, path: str, journal: Journal | None = None) -> None:
         self._root = Root(path)
         self._journal = journal or Journal()
-        self._umask = _umask()
+        self._umask = umask()
         # Nothing has the time of its making: an image would have another tree on each host.
         self._directories: dict[Parts, tuple[int, float]] = {(): (0o755, 0)}
         self._touched: set[Parts] = set()
@@ -347,15 +348,3 @@ class Tree(MakeDirectory):
     def _count_setuid(self, mode: int) -> None:
         if mode & (stat.S_ISUID | stat.S_ISGID):
             self.dropped_setuid += 1
-
-
-def _umask() -> int:
-    """This process's umask, read without changing it; all bits where it cannot be read."""
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                if line.startswith("Umask:"):
-                    return int(line.split()[1], 8)
-    except (OSError, ValueError):
-        pass
-    return 0o777
