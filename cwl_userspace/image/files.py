@@ -88,6 +88,11 @@ class TarFile:
         data = tar.Bytes(_all_chunks(file), label)
         for entry in tar.entries(data):
             name = posixpath.normpath(os.fsdecode(entry.name))
+            if entry.sparse is not None:
+                raise LayerError(
+                    f"{label} holds {name!r:.80} as a sparse file",
+                    "make the archive again without --sparse",
+                )
             if entry.kind == tar.REGULAR:
                 self._places[name] = (data.position, entry.size)
             elif entry.kind == tar.SYMLINK:
