@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tests import tars
 
 Extents = Sequence[tuple[int, bytes]]
+Records = Mapping[str, tars.Name]
+NONE: Records = {}
 _IN_HEADER, _IN_BLOCK = 4, 21
 
 
@@ -40,7 +42,7 @@ def gnu(
     return bytes(block) + more + tars.padded(data)
 
 
-def pax00(name: str, size: int, extents: Extents, **more: tars.Name) -> bytes:
+def pax00(name: str, size: int, extents: Extents) -> bytes:
     """PAX 0.0: the keys of an extent come again for each."""
     places = _pairs(size, extents)
     records = tars.record("GNU.sparse.size", str(size))
@@ -48,11 +50,10 @@ def pax00(name: str, size: int, extents: Extents, **more: tars.Name) -> bytes:
     for offset, length in places:
         records += tars.record("GNU.sparse.offset", str(offset))
         records += tars.record("GNU.sparse.numbytes", str(length))
-    records += b"".join(tars.record(key, value) for key, value in more.items())
     return tars.pax(records) + tars.file(name, b"".join(piece for _, piece in extents))
 
 
-def pax01(name: str, size: int, extents: Extents, **more: tars.Name) -> bytes:
+def pax01(name: str, size: int, extents: Extents, more: Records = NONE) -> bytes:
     """PAX 0.1: one record has the map; the name stands in a record, too."""
     places = _pairs(size, extents)
     numbers = ",".join(f"{offset},{length}" for offset, length in places)
@@ -67,7 +68,7 @@ def pax01(name: str, size: int, extents: Extents, **more: tars.Name) -> bytes:
 
 
 def pax10(
-    name: str, size: int, extents: Extents, table: bytes | None = None, **more: tars.Name
+    name: str, size: int, extents: Extents, table: bytes | None = None, more: Records = NONE
 ) -> bytes:
     """PAX 1.0: the map is in the data, before the bytes; ``table`` stands in its place."""
     places = _pairs(size, extents)

@@ -64,7 +64,10 @@ class Root:
                 part = todo.pop()
                 steps += 1
                 if steps > _STEP_LIMIT:
-                    raise LayerError(f"the way to {part!r:.80} has no end", "the image is hostile")
+                    raise LayerError(
+                        f"the way to {part!r:.80} has more than {_STEP_LIMIT} steps",
+                        "the image is hostile",
+                    )
                 if part == b"..":
                     todo.extend(walked.parts[-2::-1] if len(walked.parts) > 1 else ())
                     walked.replace(os.dup(self.fd), ())

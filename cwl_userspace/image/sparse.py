@@ -10,14 +10,16 @@ from __future__ import annotations
 import errno
 import os
 from array import array
+from collections.abc import Iterator
 
 from cwl_userspace.errors import LayerError
 from cwl_userspace.image import tar
 from cwl_userspace.image.contents import crc32
 
-_EXTENT_LIMIT = 1 << 20
+_EXTENT_LIMIT = 1 << 18
 _NUMBER_LIMIT = 1 << 53
 _DIGITS = 19
+_ZEROS = bytes(1 << 16)
 
 
 class Map:
@@ -108,20 +110,19 @@ def of_records(records: dict[bytes, bytes], entry: tar.Entry, data: tar.Bytes) -
 
 def _read_map(found: Map, room: int, data: tar.Bytes) -> None:
     """Format 1.0: decimal numbers on lines, how many pairs first, in whole blocks of the data."""
+    numbers = _lines(room, data)
+    for _ in range(next(numbers)):
+        found.add(next(numbers), next(numbers), data)
+
+
+def _lines(room: int, data: tar.Bytes) -> Iterator[int]:
     rest = b""
-
-    def line() -> int:
-        nonlocal rest, room
-        while b"\n" not in rest:
-            if len(rest) > _DIGITS or room < tar.BLOCK:
-                raise data.damaged("has a sparse file with a damaged map")
-            room -= tar.BLOCK
-            rest += b"".join(data.pieces(tar.BLOCK))
-        text, _, rest = rest.partition(b"\n")
-        return _decimal(text, data)
-
-    for _ in range(line()):
-        found.add(line(), line(), data)
+    while room >= tar.BLOCK and len(rest) <= _DIGITS:
+        room -= tar.BLOCK
+        *lines, rest = (rest + b"".join(data.pieces(tar.BLOCK))).split(b"\n")
+        for line in lines:
+            yield _decimal(line, data)
+    raise data.damaged("has a sparse file with a damaged map")
 
 
 def _field(records: dict[bytes, bytes], key: bytes, data: tar.Bytes, default: bytes = b"") -> int:
@@ -173,6 +174,8 @@ def crc_of_zeros(count: int, crc: int) -> int:
     A zero byte multiplies the register by x to the 8th, as a polynomial modulo that of the CRC
     (RFC 1952, 8, whose bits are in reverse order), so many of them by a power of that.
     """
+    if count <= len(_ZEROS):
+        return crc32(memoryview(_ZEROS)[:count], crc)
     register, factor = crc ^ 0xFFFFFFFF, 1 << 23
     while count:
         if count & 1:
