@@ -41,7 +41,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     with workspace(context.store) as spool, Progress(path, context.log) as progress:
         found = [
             (entry, add(context.store, entry.image, entry.source, entry.names, progress))
-            for entry in loadable(path, spool, platform)
+            for entry in loadable(path, spool, platform, context.store.unpacked_limit)
         ]
     for entry, record in found:
         tell(context, entry.names[0].familiar if entry.names else str(record.id), record)

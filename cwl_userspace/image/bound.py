@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from cwl_userspace.errors import LayerError
-from cwl_userspace.image.layers import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cwl_userspace.image.layers import Tree
 
 _LEAST = 4096
 # Of names that have to be remembered while a tree is built: a few hundred megabytes of memory.
@@ -36,14 +39,19 @@ class Bound:
     def _check(self, what: str) -> None:
         tree = self._tree
         if self._limit and self._passed + tree.holes + _LEAST * tree.made > self._limit:
-            raise LayerError(
-                f"{what} brings the image beyond the {_shown(self._limit)} that one may unpack to",
-                "if you trust it, raise the setting unpacked_limit",
-            )
+            raise beyond(what, self._limit)
         if tree.remembered > _MEMORY_LIMIT:
             raise LayerError(
                 f"{what} has more names than can be kept in mind", "the image is hostile"
             )
+
+
+def beyond(what: str, limit: int) -> LayerError:
+    """The error for an image or an archive that unpacks to more than it may."""
+    return LayerError(
+        f"{what} brings the image beyond the {_shown(limit)} that one may unpack to",
+        "if you trust it, raise the setting unpacked_limit",
+    )
 
 
 def _shown(size: int) -> str:
