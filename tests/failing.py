@@ -59,8 +59,14 @@ class Trial:
         never = Fault(call, "error=EIO", 65535)
         command, _ = self.load(never)
         lines = (command.top / "strace").read_text(errors="replace").splitlines()
-        ours = [n for n, line in enumerate(lines, 1) if os.fspath(self._top) in line]
-        return ours[0] if ours else 0
+        counts: dict[str, int] = {}
+        for line in lines:  # calls are counted for each thread
+            thread, _, rest = line.partition(" ")
+            if rest.lstrip().startswith(f"{call}("):
+                counts[thread] = counts.get(thread, 0) + 1
+                if os.fspath(self._top) in rest:
+                    return counts[thread]
+        return 0
 
     def load(self, fault: Fault) -> tuple[Command, Outcome]:
         """Load with a fault into a new store."""

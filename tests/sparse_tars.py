@@ -68,7 +68,12 @@ def pax01(name: str, size: int, extents: Extents, more: Records = NONE) -> bytes
 
 
 def pax10(
-    name: str, size: int, extents: Extents, table: bytes | None = None, more: Records = NONE
+    name: str,
+    size: int,
+    extents: Extents,
+    table: bytes | None = None,
+    more: Records = NONE,
+    **fields: int,
 ) -> bytes:
     """PAX 1.0: the map is in the data, before the bytes; ``table`` stands in its place."""
     places = _pairs(size, extents)
@@ -83,7 +88,7 @@ def pax10(
         **more,
     }
     data = table + b"".join(piece for _, piece in extents)
-    return tars.pax(records) + tars.file("GNUSparseFile.1/x", data)
+    return tars.pax(records) + tars.file("GNUSparseFile.1/x", data, **fields)
 
 
 FORMATS: dict[str, Callable[[str, int, Extents], bytes]] = {
