@@ -50,6 +50,7 @@ class Tree(MakeDirectory):
         self._umask = umask()
         # Nothing has the time of its making: an image would have another tree on each host.
         self._directories: dict[Parts, tuple[int, float]] = {(): (0o755, 0)}
+        self._inner: dict[Parts, set[bytes]] = {}
         self._touched: set[Parts] = set()
         self._whiteouts = Whiteouts(self._root, self._touched, self._remove)
         self._tracking = False
@@ -82,7 +83,7 @@ class Tree(MakeDirectory):
             mode = stat.S_IMODE(found.st_mode)
             if mode & _BUILDING != _BUILDING:
                 os.chmod(name, mode | _BUILDING, dir_fd=self._root.fd)
-            self._directories[parts] = (mode, found.st_mtime_ns / 1e9)
+            self._know(parts, mode, found.st_mtime_ns / 1e9)
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root.fd)
             try:
                 waiting += [(*parts, child) for child, inner in children(fd) if inner]
@@ -291,10 +292,11 @@ class Tree(MakeDirectory):
     def _remove(self, parent: Walked, name: bytes) -> None:
         self._journal.removed((*parent.parts, name))
         if remove_name(name, parent.fd):
-            place = (*parent.parts, name)
-            depth = len(place)
-            for known in [k for k in self._directories if k[:depth] == place]:
-                del self._directories[known]
+            gone = [(*parent.parts, name)]
+            while gone:
+                place = gone.pop()
+                self._directories.pop(place, None)
+                gone += [(*place, inner) for inner in self._inner.pop(place, ())]
             if parent is not self._trail.current:
                 self._forget()
 
@@ -304,10 +306,16 @@ class Tree(MakeDirectory):
                 f"the directory {b'/'.join(place)!r:.80}... is too deep for any path",
                 "the image is hostile",
             )
-        self._directories[place] = (mode, mtime)
+        self._know(place, mode, mtime)
         self._journal.directory(place, mode, mtime)
         self.remembered += len(place) + _NAME_WEIGHT
         self._touch(place)
+
+    def _know(self, place: Parts, mode: int, mtime: float) -> None:
+        """Keep what a directory has to be in the end; they are found by the one that holds them."""
+        if place and place not in self._directories:
+            self._inner.setdefault(place[:-1], set()).add(place[-1])
+        self._directories[place] = (mode, mtime)
 
     def _touch(self, place: Parts) -> None:
         """Remember that this layer made a place, and so has a part in all that lead to it."""

@@ -17,13 +17,13 @@ from tests.security.conftest import Images
 
 MIB = 1 << 20
 COSTLY = {
-    "zeros": [tars.layer(tars.file("zeros", bytes(9 * MIB)))],
-    "layer upon layer": [tars.layer(tars.file("f", bytes(3 * MIB), uid=n)) for n in range(3)],
-    "many files": [tars.layer(*(tars.file(f"f{n}") for n in range(2200)))],
-    "many directories": [tars.layer(*(tars.directory(f"d{n}") for n in range(2200)))],
-    "a hole": [tars.layer(sparse_tars.pax10("hole", 9 * MIB, []))],
-    "nothing but comments": [tars.layer(*[tars.pax({"comment": "x" * 900_000})] * 10)],
-    "what follows the end": [tars.END + bytes(9 * MIB)],
+    "zeros": [tars.layer(tars.file("zeros", bytes(2 * MIB)))],
+    "layer upon layer": [tars.layer(tars.file("f", bytes(MIB // 2), uid=n)) for n in range(3)],
+    "many files": [tars.layer(*(tars.file(f"f{n}") for n in range(300)))],
+    "many directories": [tars.layer(*(tars.directory(f"d{n}") for n in range(300)))],
+    "a hole": [tars.layer(sparse_tars.pax10("hole", 2 * MIB, []))],
+    "nothing but comments": [tars.layer(*[tars.pax({"comment": "x" * 500_000})] * 3)],
+    "what follows the end": [tars.END + bytes(2 * MIB)],
 }
 
 
@@ -31,9 +31,9 @@ COSTLY = {
 @pytest.mark.parametrize("what", COSTLY)
 def test_an_image_may_only_unpack_to_so_much(command: Command, tmp_path: Path, what: str) -> None:
     image = oci_directory(tmp_path / "image", COSTLY[what])
-    result = command("load", "-i", image, CWL_USERSPACE_UNPACKED_LIMIT="8m")
+    result = command("load", "-i", image, CWL_USERSPACE_UNPACKED_LIMIT="1m")
     said = command.assert_refused(result)
-    assert "8 MiB" in said and "unpacked_limit" in said
+    assert "1 MiB" in said and "unpacked_limit" in said
     assert "nothing but" in what or command("load", "-i", image).returncode == 0
 
 
@@ -45,9 +45,9 @@ def test_a_hole_of_terabytes_is_refused_by_itself(images: Images) -> None:
 def test_the_limit_is_a_setting(command: Command, tmp_path: Path) -> None:
     image = oci_directory(tmp_path / "image", COSTLY["zeros"])
     config = tmp_path / "config.yml"
-    config.write_text("unpacked_limit: 8m\n")
+    config.write_text("unpacked_limit: 1m\n")
     said = command.assert_refused(command("load", "-i", image, CWL_USERSPACE_CONFIG=str(config)))
-    assert "8 MiB" in said
+    assert "1 MiB" in said
     config.write_text("unpacked_limit: some\n")
     result = command("images", CWL_USERSPACE_CONFIG=str(config))
     assert result.returncode == 125 and b"unpacked_limit is 'some'" in result.stderr
@@ -77,7 +77,7 @@ def test_a_flood_of_markers_ends(images: Images) -> None:
     """Each used to look at every file of its directory: with these, for a quarter of an hour."""
     lower = tars.layer(tars.file("d/lower"))
     files = [tars.file(f"d/{number}") for number in range(6000)]
-    upper = tars.layer(*files, tars.opaque("d") * 60_000, tars.whiteout("d") * 10_000)
+    upper = tars.layer(*files, tars.opaque("d") * 25_000, tars.whiteout("d") * 5_000)
     assert len(images.tree(lower, upper)) == 6001
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def table() -> dict[str, list[str]]:
     return found
 
 
+@functools.cache
 def functions(name: str) -> set[str]:
     tree = ast.parse((TESTS / name).read_text())
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
