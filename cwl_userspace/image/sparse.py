@@ -175,7 +175,7 @@ def crc_of_zeros(count: int, crc: int) -> int:
     (RFC 1952, 8, whose bits are in reverse order), so many of them by a power of that.
     """
     if count <= len(_ZEROS):
-        return crc32(memoryview(_ZEROS)[:count], crc)
+        return int(crc32(memoryview(_ZEROS)[:count], crc))
     register, factor = crc ^ 0xFFFFFFFF, 1 << 23
     while count:
         if count & 1:

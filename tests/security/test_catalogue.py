@@ -21,6 +21,14 @@ def test_what_is_merely_odd_is_taken(images: Images, name: str) -> None:
     assert images.tree(*ODD[name]) or name == "files of AUFS" or name == "devices and pipes"
 
 
+def test_a_tree_of_sparse_files_is_what_was_written_down(images: Images) -> None:
+    for position, name in enumerate(ODD):
+        if name.startswith("sparse"):
+            images.tree(*ODD[name], name=f"test:{position}")
+            result = images.command("verify", f"test:{position}")
+            assert (result.returncode, result.stderr) == (0, b""), result
+
+
 @pytest.mark.parametrize("name", escapes())
 def test_what_wants_to_get_out_stays_inside(images: Images, canary: Canary, name: str) -> None:
     images.either(*escapes(str(canary))[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cwl_userspace.errors import LayerError
-from cwl_userspace.image import tar
+from cwl_userspace.image import sparse, tar
 from cwl_userspace.image.layers import Tree
 from tests import sparse_tars, tars
 from tests.catalogue import LYING_MAPS
@@ -129,6 +130,12 @@ def test_a_map_without_end_is_not_kept_in_memory(tmp_path: Path) -> None:
 def test_a_file_that_no_file_system_holds_is_an_error_of_the_layer(tmp_path: Path) -> None:
     with pytest.raises(LayerError, match="no file here can be so large"):
         unpack(tmp_path, tars.layer(sparse_tars.pax01("f", 1 << 53, [])))
+
+
+@pytest.mark.parametrize("count", [0, 1, 511, 65536, 65537, 1_000_003, 5 * MIB])
+def test_the_crc_of_a_hole_is_that_of_its_zeros(count: int) -> None:
+    for crc in (0, zlib.crc32(b"before")):
+        assert sparse.crc_of_zeros(count, crc) == zlib.crc32(bytes(count), crc)
 
 
 def test_what_follows_a_sparse_file_that_is_not_read_is_found() -> None:
