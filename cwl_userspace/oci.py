@@ -26,6 +26,7 @@ DOCUMENT_TYPES = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 
 # The limit that containers/image sets for manifests and configurations, in bytes.
 DOCUMENT_LIMIT = 4 << 20
+_DEPTH_LIMIT = 100
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -139,12 +140,31 @@ def load_json(raw: bytes, what: str) -> Any:
         raise ImageError(f"{what} has {len(raw)} bytes", f"expected at most {DOCUMENT_LIMIT}")
     try:
         document = json.loads(raw)
+        _check_depth(document)
         # A lone half of a surrogate pair is JSON, but no text that a program could be given.
         json.dumps(document, ensure_ascii=False).encode()
         return document
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ImageError(f"{what} is not JSON: {reason}", "the image is damaged") from None
+
+
+def _check_depth(document: object) -> None:
+    """Raise RecursionError for what some later step could only show or write by running into it.
+
+    Python's limit is on frames, and other functions need more of them for each level.
+    """
+    level = [document]
+    for _ in range(_DEPTH_LIMIT):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, (dict, list))
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 def parse_document(raw: bytes, what: str) -> Manifest | Index:

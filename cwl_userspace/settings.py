@@ -22,6 +22,8 @@ ROOT_IDS = ("auto", "emulated", "mapped")
 SHARE_FILES = ("auto", "never")
 _UPPER = ("auto", "memory", "disk")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+# Several times the largest image that people compute with, and less than most disks of clusters.
+UNPACKED_LIMIT = 256 << 30
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -47,6 +49,7 @@ class Settings:
     ``offline``: no program of ours touches the network, not even to look up a name.
     ``share_files``: whether a tree may have files in common with one that it extends (auto) or
     never has; ``keep_blobs``: whether the store keeps layers as they were fetched.
+    ``unpacked_limit`` is how many bytes the layers of an image may unpack to, all together.
     """
 
     __slots__ = (
@@ -67,6 +70,7 @@ class Settings:
         "share_files",
         "state",
         "store",
+        "unpacked_limit",
     )
 
     def __init__(
@@ -88,6 +92,7 @@ class Settings:
         offline: bool = False,
         share_files: str = "auto",
         keep_blobs: bool = False,
+        unpacked_limit: int = UNPACKED_LIMIT,
     ) -> None:
         self.engine = engine
         self.store = store
@@ -106,6 +111,7 @@ class Settings:
         self.offline = offline
         self.share_files = share_files
         self.keep_blobs = keep_blobs
+        self.unpacked_limit = unpacked_limit
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -130,7 +136,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         state=_directory(environ, "XDG_STATE_HOME", os.path.join(".local", "state")),
         config=config,
         root_upper=_root_upper(environ, said),
-        root_size=_root_size(environ, said),
+        root_size=_size(environ, said, "root_size"),
         root_ids=_one_of(environ, said, "root_ids", ROOT_IDS) or "auto",
         proot_places=said.get("proot_places", ()),
         local_store=_local_store(environ, said),
@@ -138,6 +144,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         offline=_truth(environ, said, "offline"),
         share_files=_one_of(environ, said, "share_files", SHARE_FILES) or "auto",
         keep_blobs=_truth(environ, said, "keep_blobs"),
+        unpacked_limit=_size(environ, said, "unpacked_limit") or UNPACKED_LIMIT,
     )
 
 
@@ -218,12 +225,12 @@ def _root_upper(environ: Mapping[str, str], said: dict[str, Any]) -> str:
     return place
 
 
-def _root_size(environ: Mapping[str, str], said: dict[str, Any]) -> int:
-    value = environ.get("CWL_USERSPACE_ROOT_SIZE") or said.get("root_size", "0")
+def _size(environ: Mapping[str, str], said: dict[str, Any], name: str) -> int:
+    value = environ.get(f"CWL_USERSPACE_{name.upper()}") or said.get(name, "0")
     try:
         return size_in_bytes(value)
     except (ValueError, OverflowError):
-        raise SettingsError(f"root_size is {value!r}", "expected a size such as 2g") from None
+        raise SettingsError(f"{name} is {value!r}", "expected a size such as 2g") from None
 
 
 def _local_store(environ: Mapping[str, str], said: dict[str, Any]) -> str:

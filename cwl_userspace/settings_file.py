@@ -11,7 +11,7 @@ from cwl_userspace.errors import SettingsError
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("engine", "store", "local_store", "on_unmet", "proot", "root_upper", "root_size",
-          "root_ids", "share_files")  # fmt: skip
+          "root_ids", "share_files", "unpacked_limit")  # fmt: skip
 _TOP = (*_TEXTS, "keep_blobs", "offline", "proot_places", "registries", "store_path")
 _REGISTRY = ("mirrors", "insecure")
 _PLACE = ("url", "sha256")

@@ -66,7 +66,7 @@ def exec_form(value: str) -> list[str] | None:
         return None
     try:
         words = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return None

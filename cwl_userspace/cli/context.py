@@ -38,6 +38,7 @@ class Context:
         self.store = opened(self.settings.store, self.settings.beneath, self.log.note)
         self.store.share_files = self.settings.share_files != "never"
         self.store.keep_blobs = self.settings.keep_blobs
+        self.store.unpacked_limit = self.settings.unpacked_limit
         if self.settings.local_store:
             self.store.elsewhere = self._elsewhere
         self.usage = usage

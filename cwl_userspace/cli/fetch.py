@@ -42,6 +42,7 @@ def fetch(
 
     Without the network, what nobody has anew is taken as the store has it.
     """
+    from cwl_userspace.cli.dropped import tell
     from cwl_userspace.cli.progress import Progress
     from cwl_userspace.oci import Platform
     from cwl_userspace.store.images import ensure
@@ -50,7 +51,7 @@ def fetch(
     with Progress(reference.familiar, context.log, context.bars) as progress:
         found = progress.watch(sources(context, reference))
         try:
-            return ensure(reference, found, context.store, wanted, progress, refresh)
+            record = ensure(reference, found, context.store, wanted, progress, refresh)
         except Offline as error:
             if not refresh:
                 raise
@@ -58,6 +59,8 @@ def fetch(
                 return ensure(reference, (), context.store, wanted, progress)
             except ImageNotFound:
                 raise error from None
+    tell(context, reference.familiar, record)
+    return record
 
 
 def sources(context: Context, reference: ImageReference) -> list[Source]:

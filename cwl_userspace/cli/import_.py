@@ -10,6 +10,7 @@ from typing import Any
 from cwl_userspace import asroot
 from cwl_userspace.cli import guarded
 from cwl_userspace.cli.context import Context
+from cwl_userspace.cli.dropped import tell
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.progress import Progress
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
@@ -61,6 +62,7 @@ def _add(
     image = tarball.only_image(Platform.host(), config)
     with Progress(place, context.log) as progress:
         record = add(context.store, image, tarball, names, progress, whiteouts=False)
+    tell(context, place, record)
     print(record.id)
     return 0
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cwl_userspace import containers, runs
 from cwl_userspace.cli.context import Context
+from cwl_userspace.cli.dropped import dropped
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.template import render
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
@@ -90,9 +91,12 @@ def _tree(context: Context, thing: Record | Container) -> str:
 
 
 def _describe(context: Context, thing: Record | Container) -> dict[str, Any]:
-    driver = {"Name": "cwl-userspace", "Data": {"RootDir": _tree(context, thing)}}
+    data = {"RootDir": _tree(context, thing)}
+    driver = {"Name": "cwl-userspace", "Data": data}
     if isinstance(thing, Container):
         return {**_container(context, thing), "GraphDriver": driver}
+    # Whoever reads Docker's JSON strictly expects texts here.
+    data["DroppedDevices"], data["DroppedSetuid"] = map(str, dropped(context.store, thing))
     return {**_image(context, thing), "GraphDriver": driver}
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from cwl_userspace.cli.context import Context
+from cwl_userspace.cli.dropped import tell
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.progress import Progress
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
@@ -40,9 +41,10 @@ def command(context: Context, argv: Sequence[str]) -> int:
     with workspace(context.store) as spool, Progress(path, context.log) as progress:
         found = [
             (entry, add(context.store, entry.image, entry.source, entry.names, progress))
-            for entry in loadable(path, spool, platform)
+            for entry in loadable(path, spool, platform, context.store.unpacked_limit)
         ]
     for entry, record in found:
+        tell(context, entry.names[0].familiar if entry.names else str(record.id), record)
         for name in entry.names:
             print(f"Loaded image: {name.familiar}")
         if not entry.names:

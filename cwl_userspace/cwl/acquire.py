@@ -70,7 +70,7 @@ def _load(store: Store, place: str, name: str, wanted: str, offline: bool) -> No
             with open(path, "wb") as file:
                 for chunk in from_web(place, offline):
                     file.write(chunk)
-        entry = _chosen(loadable(path, spool, Platform.host()), place, wanted)
+        entry = _chosen(loadable(path, spool, Platform.host(), store.unpacked_limit), place, wanted)
         names = [ImageReference.parse(name)]
         if wanted and not _is_id(entry, wanted):
             names.append(ImageReference.parse(wanted))

@@ -11,4 +11,6 @@ from cwl_userspace.store.store import Store
 
 def store_of(settings: Settings) -> Store:
     """Where images are looked for; cwltool's log says which stores beneath cannot be read."""
-    return opened(settings.store, settings.beneath, _logger.info)
+    store = opened(settings.store, settings.beneath, _logger.info)
+    store.unpacked_limit = settings.unpacked_limit
+    return store

@@ -31,15 +31,16 @@ class Loadable:
     source: Source
 
 
-def loadable(path: str, spool: str, platform: Platform) -> list[Loadable]:
+def loadable(path: str, spool: str, platform: Platform, limit: int = 0) -> list[Loadable]:
     """The images in an archive, or in the directory of an OCI layout.
 
     Of images for several platforms only those that run here are given. ``spool`` is a
-    directory for what cannot be read in place. Raise ImageError for anything else.
+    directory for what cannot be read in place, ``limit`` how many bytes that may be (0: any).
+    Raise ImageError for anything else.
     """
     if path != "-" and os.path.isdir(path):
         return _from_layout(Directory(path), platform)
-    file = open_archive(path, spool)
+    file = open_archive(path, spool, limit)
     label = "standard input" if path == "-" else path
     files = TarFile(file, label)
     if _MANIFEST in files:

@@ -19,6 +19,7 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NOT_A_DIRECTORY = (errno.ELOOP, errno.ENOTDIR)
 _LINK_LIMIT = 40
+_STEP_LIMIT = 10_000  # what any path of 4000 bytes needs, and a link or two of that length
 _DEPTH_LIMIT = 100
 
 Parts = tuple[bytes, ...]
@@ -53,14 +54,20 @@ class Root:
         """Open a directory; resolve links in it; make what is missing, if ``make`` is given.
 
         Raise Missing where a step does not exist or is not a directory and nothing is to be
-        made, LayerError for a chain of links without an end.
+        made, LayerError for a chain of links without an end or with far too many steps.
         """
         todo = list(parts)[::-1]
         walked = Walked(os.dup(self.fd), ())
-        links = 0
+        links = steps = 0
         try:
             while todo:
                 part = todo.pop()
+                steps += 1
+                if steps > _STEP_LIMIT:
+                    raise LayerError(
+                        f"the way to {part!r:.80} has more than {_STEP_LIMIT} steps",
+                        "the image is hostile",
+                    )
                 if part == b"..":
                     todo.extend(walked.parts[-2::-1] if len(walked.parts) > 1 else ())
                     walked.replace(os.dup(self.fd), ())

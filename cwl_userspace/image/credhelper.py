@@ -78,7 +78,7 @@ def _secret(program: str, output: bytes) -> Secret:
     try:
         document = json.loads(output)
         username, secret = document["Username"], document["Secret"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, RecursionError, LookupError, TypeError):
         username = secret = None
     if not isinstance(username, str) or not isinstance(secret, str):
         # The output is not shown: it may hold the secret.

@@ -10,11 +10,13 @@ from typing import BinaryIO, Protocol
 
 from cwl_userspace.errors import ImageError, ImageNotFound, LayerError
 from cwl_userspace.image import tar
+from cwl_userspace.image.bound import beyond
 from cwl_userspace.image.source import check_document_size
 from cwl_userspace.image.stream import decompressed
 
 _CHUNK = 1 << 20
 _LINK_LIMIT = 10
+_NAME_LIMIT = 1 << 17
 
 
 class Files(Protocol):
@@ -88,6 +90,11 @@ class TarFile:
         data = tar.Bytes(_all_chunks(file), label)
         for entry in tar.entries(data):
             name = posixpath.normpath(os.fsdecode(entry.name))
+            if entry.sparse is not None:
+                raise LayerError(
+                    f"{label} holds {name!r:.80} as a sparse file",
+                    "make the archive again without --sparse",
+                )
             if entry.kind == tar.REGULAR:
                 self._places[name] = (data.position, entry.size)
             elif entry.kind == tar.SYMLINK:
@@ -95,6 +102,10 @@ class TarFile:
                 self._links[name] = posixpath.normpath(joined)
             elif entry.kind == tar.HARD_LINK:
                 self._links[name] = posixpath.normpath(os.fsdecode(entry.link))
+            if len(self._places) + len(self._links) > _NAME_LIMIT:
+                raise LayerError(
+                    f"{label} has more than {_NAME_LIMIT} files", "no image comes in so many"
+                )
 
     @property
     def label(self) -> str:
@@ -138,11 +149,11 @@ def _all_chunks(file: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def open_archive(path: str, spool: str) -> BinaryIO:
+def open_archive(path: str, spool: str, limit: int) -> BinaryIO:
     """Open an archive for reading in any order; ``-`` is standard input.
 
-    What is compressed or cannot be sought in is unpacked into the directory ``spool`` first.
-    Raise ImageError if the file cannot be read.
+    What is compressed or cannot be sought in is unpacked into the directory ``spool`` first, to at
+    most ``limit`` bytes (0: any). Raise ImageError if the file cannot be read.
     """
     label = "standard input" if path == "-" else path
     try:
@@ -161,5 +172,7 @@ def open_archive(path: str, spool: str) -> BinaryIO:
     with file, open(os.path.join(spool, "archive.tar"), "w+b") as copy:
         for chunk in decompressed(_all_chunks(file), label):
             copy.write(chunk)
+            if limit and copy.tell() > limit:
+                raise beyond(label, limit)
         copy.flush()
         return open(copy.name, "rb")

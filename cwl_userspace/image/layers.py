@@ -18,13 +18,17 @@ from cwl_userspace.image.confine import remove as remove_name
 from cwl_userspace.image.contents import Journal, crc32
 from cwl_userspace.image.trail import Trail
 from cwl_userspace.image.umask import umask
+from cwl_userspace.image.whiteouts import PREFIX, RESERVED, Whiteouts
+from cwl_userspace.image.whiteouts import check as check_marker
 
-_WHITEOUT = b".wh."
-_OPAQUE = b".wh..wh..opq"
-_RESERVED = b".wh..wh."
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cwl_userspace.image.sparse import Map
+
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BUILDING = 0o700
 _NO_NAMES = (b"", b".", b"..")
+_NAME_WEIGHT = 16  # what a name costs in memory, beside eight bytes for each of its steps
 # What an entry can ask for that cannot be; other errors are the store's (no space, no rights).
 _OF_THE_LAYER = (
     errno.EEXIST,
@@ -46,7 +50,9 @@ class Tree(MakeDirectory):
         self._umask = umask()
         # Nothing has the time of its making: an image would have another tree on each host.
         self._directories: dict[Parts, tuple[int, float]] = {(): (0o755, 0)}
+        self._inner: dict[Parts, set[bytes]] = {}
         self._touched: set[Parts] = set()
+        self._whiteouts = Whiteouts(self._root, self._touched, self._remove)
         self._tracking = False
         self._trail = Trail(self._root, self)
         self._head: bytes | None = None  # the directory of the entry before, as the archive has it
@@ -55,6 +61,13 @@ class Tree(MakeDirectory):
         self.dropped_setuid = 0
         self.files = 0
         self.bytes = 0
+        self.holes = 0
+        self.remembered = 0
+
+    @property
+    def made(self) -> int:
+        """How many files and directories were made so far."""
+        return self.files + len(self._directories)
 
     def adopt(self) -> None:
         """Take what the tree holds already for lower layers; before the first ``apply``.
@@ -70,7 +83,7 @@ class Tree(MakeDirectory):
             mode = stat.S_IMODE(found.st_mode)
             if mode & _BUILDING != _BUILDING:
                 os.chmod(name, mode | _BUILDING, dir_fd=self._root.fd)
-            self._directories[parts] = (mode, found.st_mtime_ns / 1e9)
+            self._know(parts, mode, found.st_mtime_ns / 1e9)
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root.fd)
             try:
                 waiting += [(*parts, child) for child, inner in children(fd) if inner]
@@ -85,6 +98,7 @@ class Tree(MakeDirectory):
         """
         self._tracking = self._applied > 0
         self._touched = set()
+        self._whiteouts = Whiteouts(self._root, self._touched, self._remove)
         for entry in tar.entries(data):
             try:
                 self._apply_entry(entry, data, whiteouts)
@@ -129,18 +143,20 @@ class Tree(MakeDirectory):
 
     def _apply_entry(self, entry: tar.Entry, data: tar.Bytes, whiteouts: bool) -> None:
         head, _, name = entry.name.rpartition(b"/")
-        if head == self._head and not name.startswith(_WHITEOUT) and name not in _NO_NAMES:
+        if head == self._head and not name.startswith(PREFIX) and name not in _NO_NAMES:
             parent = self._trail.current
         else:
             parts = split(entry.name)
             if not parts:
                 self._apply_root(entry, data)
                 return
-            if _RESERVED in entry.name and any(p.startswith(_RESERVED) for p in parts[:-1]):
+            if RESERVED in entry.name and any(p.startswith(RESERVED) for p in parts[:-1]):
                 return  # AUFS keeps its own files there
-            if parts[-1].startswith(_WHITEOUT):
-                self._check_whiteout(parts[-1], data, whiteouts)
-                self._whiteout(parts[:-1], parts[-1], data)
+            if parts[-1].startswith(PREFIX):
+                check_marker(parts[-1], data, whiteouts)
+                if self._tracking:
+                    self._forget()
+                    self._whiteouts.hide(parts[:-1], parts[-1])
                 return
             parent = self._trail.go(parts[:-1])
             self._head = head if parts[-1] == name else None
@@ -183,23 +199,34 @@ class Tree(MakeDirectory):
         except FileExistsError:
             self._remove(parent, name)
             fd = os.open(name, _CREATE, mode, dir_fd=parent.fd)
-        crc = 0
+        crc, size = 0, entry.size
         try:
-            for piece in data.pieces(entry.size):
-                crc = crc32(piece, crc)
-                written = os.write(fd, piece)
-                while written < len(piece):
-                    written += os.write(fd, piece[written:])
+            if entry.sparse is not None:
+                crc = self._with_holes(fd, entry.sparse, data)
+                size = entry.sparse.size
+            else:
+                for piece in data.pieces(size):
+                    crc = crc32(piece, crc)
+                    written = os.write(fd, piece)
+                    while written < len(piece):
+                        written += os.write(fd, piece[written:])
             if mode & self._umask:
                 os.fchmod(fd, mode)
             stamp = int(entry.mtime * 1_000_000_000)
             os.utime(fd, ns=(stamp, stamp))
         finally:
             os.close(fd)
-        self._journal.file((*parent.parts, name), mode, entry.size, entry.mtime, crc)
+        self._journal.file((*parent.parts, name), mode, size, entry.mtime, crc)
         self._count_setuid(entry.mode)
         self.files += 1
-        self.bytes += entry.size
+        self.bytes += size
+
+    def _with_holes(self, fd: int, found: Map, data: tar.Bytes) -> int:
+        """The data of a sparse file; the CRC of all of it."""
+        from cwl_userspace.image import sparse
+
+        self.holes += found.holes
+        return sparse.write(fd, found, data)
 
     def _symlink(self, parent: Walked, name: bytes, entry: tar.Entry) -> None:
         if not entry.link:
@@ -255,63 +282,6 @@ class Tree(MakeDirectory):
                     raise
                 self._remove(parent, name)
 
-    # Whiteouts.
-
-    def _check_whiteout(self, name: bytes, data: tar.Bytes, whiteouts: bool) -> None:
-        if not whiteouts:
-            raise LayerError(
-                f"{data.what} holds {name!r:.80}, which only a layer of an image has a use for",
-                "make the tar again without it (tar --exclude='.wh.*')",
-            )
-        if name[len(_WHITEOUT) :] in _NO_NAMES:
-            raise LayerError(
-                f"{data.what} has the whiteout {name!r}, which names nothing",
-                "the image is hostile",
-            )
-
-    def _whiteout(self, directory: Parts, name: bytes, data: tar.Bytes) -> None:
-        """Hide what lower layers have; what this layer has itself stays, in whatever order."""
-        hidden = name[len(_WHITEOUT) :]
-        if not self._tracking or (name.startswith(_RESERVED) and name != _OPAQUE):
-            return
-        self._forget()
-        try:
-            parent = self._root.open_directory(directory, None)
-        except Missing:
-            return
-        try:
-            if name == _OPAQUE:
-                self._purge_children(parent)
-            else:
-                self._purge(parent, hidden)
-        finally:
-            parent.close()
-
-    def _purge(self, parent: Walked, name: bytes) -> None:
-        """Remove a name, unless this layer made it; of a directory it made, the lower part."""
-        place = (*parent.parts, name)
-        if place not in self._touched:
-            self._remove(parent, name)
-            return
-        try:
-            found = os.lstat(name, dir_fd=parent.fd)
-        except FileNotFoundError:
-            return
-        if stat.S_ISDIR(found.st_mode):
-            inner = self._root.open_directory(place, None)
-            try:
-                self._purge_children(inner)
-            finally:
-                inner.close()
-
-    def _purge_children(self, directory: Walked) -> None:
-        fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory.fd)
-        try:
-            for child, _ in children(fd):
-                self._purge(directory, child)
-        finally:
-            os.close(fd)
-
     # The state behind.
 
     def _forget(self) -> None:
@@ -322,10 +292,11 @@ class Tree(MakeDirectory):
     def _remove(self, parent: Walked, name: bytes) -> None:
         self._journal.removed((*parent.parts, name))
         if remove_name(name, parent.fd):
-            place = (*parent.parts, name)
-            depth = len(place)
-            for known in [k for k in self._directories if k[:depth] == place]:
-                del self._directories[known]
+            gone = [(*parent.parts, name)]
+            while gone:
+                place = gone.pop()
+                self._directories.pop(place, None)
+                gone += [(*place, inner) for inner in self._inner.pop(place, ())]
             if parent is not self._trail.current:
                 self._forget()
 
@@ -335,14 +306,22 @@ class Tree(MakeDirectory):
                 f"the directory {b'/'.join(place)!r:.80}... is too deep for any path",
                 "the image is hostile",
             )
-        self._directories[place] = (mode, mtime)
+        self._know(place, mode, mtime)
         self._journal.directory(place, mode, mtime)
+        self.remembered += len(place) + _NAME_WEIGHT
         self._touch(place)
+
+    def _know(self, place: Parts, mode: int, mtime: float) -> None:
+        """Keep what a directory has to be in the end; they are found by the one that holds them."""
+        if place and place not in self._directories:
+            self._inner.setdefault(place[:-1], set()).add(place[-1])
+        self._directories[place] = (mode, mtime)
 
     def _touch(self, place: Parts) -> None:
         """Remember that this layer made a place, and so has a part in all that lead to it."""
         while self._tracking and place and place not in self._touched:
             self._touched.add(place)
+            self.remembered += len(place) + _NAME_WEIGHT
             place = place[:-1]
 
     def _count_setuid(self, mode: int) -> None:

@@ -9,27 +9,26 @@ from __future__ import annotations
 import bz2
 import hashlib
 import lzma
+import re
 import zlib
 from collections.abc import Iterable, Iterator
-from types import ModuleType
 from typing import Any
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ContentMismatch, LayerError
-
-try:  # igzip inflates twice as fast as zlib; wheels exist for the common platforms only.
-    from isal import isal_zlib
-
-    fast_zlib: ModuleType = isal_zlib
-except ImportError:
-    fast_zlib = zlib
+from cwl_userspace.image.gunzip import gunzip
 
 _PIECE = 1 << 20
 _ZSTD_PIECE = 1 << 11
+_SMALL_PIECE = 1 << 14
 _WINDOW = 1 << 27
 _XZ_MEMORY = 1 << 28
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_XZ, _BZIP2 = b"\xfd7zXZ\x00", b"BZh"
+_XZ = b"\xfd7zXZ\x00"
+# pzstd begins with a frame that is to be passed over. Of bzip2 the first block's mark is looked at,
+# too: a tar that is not packed begins with a name, and one may begin with BZh.
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+_BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
 
 
 class Checked:
@@ -86,7 +85,7 @@ def decompressed(chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
     head = b""
     for chunk in stream:
         head += chunk
-        if len(head) >= 6:
+        if len(head) >= 10:
             break
     try:
         yield from _decoder(head, _chain(head, stream), what)
@@ -108,43 +107,14 @@ def _chain(head: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:
 
 def _decoder(head: bytes, stream: Iterator[bytes], what: str) -> Iterator[bytes]:
     if head.startswith(_GZIP):
-        return _gunzip(stream, what)
-    if head.startswith(_ZSTD):
+        return gunzip(stream, what)
+    if head.startswith(_ZSTD) or _SKIPPABLE.match(head):
         return _unzstd(stream, what)
     if head.startswith(_XZ):
         return _inflate_members(stream, lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY), what)
-    if head.startswith(_BZIP2):
+    if _BZIP2.match(head):
         return _inflate_members(stream, bz2.BZ2Decompressor, what)
     return stream
-
-
-def _gunzip(stream: Iterator[bytes], what: str) -> Iterator[bytes]:
-    """Every member of a gzip file (RFC 1952, 2.2), each checked by its CRC, in bounded pieces."""
-    inflater: Any = None
-    for chunk in stream:
-        data = chunk
-        while data:
-            if inflater is None:
-                data = data.lstrip(b"\0")  # padding after a member
-                if not data:
-                    break
-                inflater = fast_zlib.decompressobj(wbits=31)
-            yield inflater.decompress(data, _PIECE)
-            data = inflater.unconsumed_tail
-            if inflater.eof:
-                data, inflater = inflater.unused_data, None
-    if inflater is not None:
-        yield from _finish_gzip(inflater, what)
-
-
-def _finish_gzip(inflater: Any, what: str) -> Iterator[bytes]:
-    while not inflater.eof:
-        piece = inflater.decompress(b"", _PIECE)
-        if not piece:
-            break
-        yield piece
-    if not inflater.eof:
-        raise LayerError(f"{what} is cut short", "fetch the image again")
 
 
 def _unzstd(stream: Iterator[bytes], what: str) -> Iterator[bytes]:
@@ -173,16 +143,25 @@ def _unzstd(stream: Iterator[bytes], what: str) -> Iterator[bytes]:
 
 
 def _inflate_members(stream: Iterator[bytes], new: Any, what: str) -> Iterator[bytes]:
+    """Every stream of an xz or bzip2 file, with the zeros that may lie between them.
+
+    Small pieces go in: what follows the end of a stream is copied each time.
+    """
     decoder: Any = None
     for chunk in stream:
-        data = chunk
-        while data:
-            decoder = decoder or new()
-            yield decoder.decompress(data, _PIECE)
-            while not decoder.eof and not decoder.needs_input:
-                yield decoder.decompress(b"", _PIECE)
-            data = b""
-            if decoder.eof:
-                data, decoder = decoder.unused_data.lstrip(b"\0"), None
+        for start in range(0, len(chunk), _SMALL_PIECE):
+            data = chunk[start : start + _SMALL_PIECE]
+            while data:
+                if decoder is None:
+                    data = data.lstrip(b"\0")
+                    if not data:
+                        break
+                    decoder = new()
+                yield decoder.decompress(data, _PIECE)
+                while not decoder.eof and not decoder.needs_input:
+                    yield decoder.decompress(b"", _PIECE)
+                data = b""
+                if decoder.eof:
+                    data, decoder = decoder.unused_data, None
     if decoder is not None:
         raise LayerError(f"{what} is cut short", "fetch the image again")

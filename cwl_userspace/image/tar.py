@@ -12,6 +12,10 @@ from collections.abc import Iterable, Iterator
 
 from cwl_userspace.errors import LayerError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cwl_userspace.image.sparse import Map
+
 BLOCK = 512
 PATH_LIMIT = 4000
 REGULAR, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"0123456"
@@ -21,15 +25,21 @@ _KNOWN = frozenset(b"0123456")
 _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"xgLK"
 _LABEL = ord("V")
 _OLD_REGULAR = frozenset(b"\x007")
+_GNU_SPARSE = ord("S")
+_SPARSE_RECORD = b"GNU.sparse."
 _EXTENSION_LIMIT = 1 << 20
 _SIZE_LIMIT = 1 << 53
 _EARLIEST, _LATEST = -(1 << 31), 1 << 34  # what ext4 holds
 
 
 class Entry:
-    """One member: its name and link target as bytes, its type as one of this module's constants."""
+    """One member: its name and link target as bytes, its type as one of this module's constants.
 
-    __slots__ = ("kind", "link", "mode", "mtime", "name", "size")
+    ``size`` is how many bytes of data the archive holds; ``sparse``, if it is given, says where
+    in the file they belong.
+    """
+
+    __slots__ = ("kind", "link", "mode", "mtime", "name", "size", "sparse")
 
     def __init__(
         self, kind: int, name: bytes, link: bytes, mode: int, size: int, mtime: float
@@ -40,6 +50,7 @@ class Entry:
         self.mode = mode
         self.size = size
         self.mtime = mtime
+        self.sparse: Map | None = None
 
 
 class Bytes:
@@ -106,13 +117,13 @@ def entries(data: Bytes) -> Iterator[Entry]:
     """The members in order; what of a member's data was not read is passed over.
 
     Raise LayerError for anything that is not a tar archive, and for what cannot be kept
-    (sparse files, members over several volumes).
+    (members over several volumes).
     """
     extensions: dict[bytes, bytes] = {}
     while (header := _next_header(data)) is not None:
         kind = header[156]
         if kind in (_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK, _LABEL):
-            size = _number(header[124:136], data, "size")
+            size = number(header[124:136], data, "size")
             if not 0 <= size <= _EXTENSION_LIMIT:
                 raise data.damaged(f"has an extended header of {size} bytes")
             body = b"".join(data.pieces(size))
@@ -120,13 +131,27 @@ def entries(data: Bytes) -> Iterator[Entry]:
             _extend(extensions, kind, body, data)
             continue
         entry = _entry(header, extensions, data)
-        extensions = {}
+        if extensions or kind == _GNU_SPARSE:
+            _find_holes(entry, header, extensions, data)
+            extensions = {}
         end = data.position + entry.size + (-entry.size % BLOCK)
         yield entry
         data.skip(end - data.position)
     if extensions:
         raise data.damaged("ends where an entry should follow")
     data.drain()
+
+
+def _find_holes(entry: Entry, header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> None:
+    """Give a sparse file its map."""
+    if header[156] == _GNU_SPARSE:
+        from cwl_userspace.image import sparse
+
+        entry.sparse = sparse.of_header(header, entry.size, data)
+    elif any(key.startswith(_SPARSE_RECORD) for key in extensions):
+        from cwl_userspace.image import sparse
+
+        entry.sparse = sparse.of_records(extensions, entry, data)
 
 
 def _next_header(data: Bytes) -> bytes | None:
@@ -141,7 +166,7 @@ def _next_header(data: Bytes) -> bytes | None:
         return None
     if len(header) < BLOCK:
         raise data.damaged("ends in the middle of a header")
-    stated = _number(header[148:156], data, "checksum")
+    stated = number(header[148:156], data, "checksum")
     if _checksum(header) != stated and not _signed_checksum_is(header, stated):
         raise data.damaged(f"has a damaged header at byte {data.position - BLOCK}")
     return header
@@ -165,12 +190,14 @@ def _signed_checksum_is(header: bytes, stated: int) -> bool:
 
 def _entry(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> Entry:
     kind = header[156]
-    name = extensions.get(b"path", b"")
+    name = extensions.get(b"GNU.sparse.name") or extensions.get(b"path", b"")
     if not name:
         name = _text(header[0:100])
         if header[257:263] == b"ustar\0" and header[345]:
             name = _text(header[345:500]) + b"/" + name
-    if kind in _OLD_REGULAR:
+    if kind == _GNU_SPARSE:
+        kind = REGULAR
+    elif kind in _OLD_REGULAR:
         kind = DIRECTORY if name.endswith(b"/") else REGULAR
     if kind not in _KNOWN:
         raise data.damaged(f"has an entry {name!r:.80} of the unknown type {chr(kind)!r}")
@@ -181,7 +208,7 @@ def _entry(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> Entry:
         kind=kind,
         name=name,
         link=link,
-        mode=_number(header[100:108], data, "mode") & 0o7777,
+        mode=number(header[100:108], data, "mode") & 0o7777,
         size=_size(header, extensions, data) if kind == REGULAR else 0,
         mtime=_mtime(header, extensions, data),
     )
@@ -191,7 +218,7 @@ def _size(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> int:
     stated = extensions.get(b"size")
     if stated and not (stated.isdigit() and len(stated) <= 20):
         raise data.damaged(f"states the size {stated!r:.40}")
-    size = int(stated) if stated else _number(header[124:136], data, "size")
+    size = int(stated) if stated else number(header[124:136], data, "size")
     if not 0 <= size <= _SIZE_LIMIT:
         raise data.damaged(f"states the size {size}")
     return size
@@ -201,14 +228,14 @@ def _mtime(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> float:
     """Seconds since 1970, within what file systems can hold; odd stamps become 0."""
     stated = extensions.get(b"mtime")
     try:
-        seconds = float(stated[:40]) if stated else _number(header[136:148], data, "time stamp")
+        seconds = float(stated[:40]) if stated else number(header[136:148], data, "time stamp")
     except ValueError:
         return 0.0
     # The comparison is false for "nan", too.
     return seconds if _EARLIEST <= seconds < _LATEST else 0.0
 
 
-def _number(field: bytes, data: Bytes, what: str) -> int:
+def number(field: bytes, data: Bytes, what: str) -> int:
     """An octal field, or GNU's base 256 where the first bit is set; the second is its sign."""
     if field[0] & 0x80:
         first = field[0] if field[0] & 0x40 else field[0] & 0x7F
@@ -239,6 +266,7 @@ def _extend(extensions: dict[bytes, bytes], kind: int, body: bytes, data: Bytes)
 def _pax_records(body: bytes, data: Bytes) -> Iterator[tuple[bytes, bytes]]:
     """Records of ``length key=value newline`` (pax(1), "Extended Header File Format")."""
     position = 0
+    places: list[bytes] = []  # in the oldest format of sparse files one key comes many times
     while position < len(body) and body[position]:
         space = body.find(b" ", position, position + 20)
         digits = body[position:space] if space > 0 else b""
@@ -248,10 +276,10 @@ def _pax_records(body: bytes, data: Bytes) -> Iterator[tuple[bytes, bytes]]:
         key, equals, value = body[space + 1 : end - 1].partition(b"=")
         if not equals:
             raise data.damaged("has an extended header without a value")
-        if key.startswith(b"GNU.sparse."):
-            raise LayerError(
-                f"{data.what} holds a sparse file", "make the archive again without --sparse"
-            )
-        if key in (b"path", b"linkpath", b"size", b"mtime"):
+        if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
+            places.append(value)
+        elif key in (b"path", b"linkpath", b"size", b"mtime") or key.startswith(_SPARSE_RECORD):
             yield key, value
         position = end
+    if places:
+        yield b"GNU.sparse.map", b",".join(places)

@@ -16,6 +16,7 @@ from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError
 from cwl_userspace.image import tar
 from cwl_userspace.image.ahead import Ahead
+from cwl_userspace.image.bound import Bound
 from cwl_userspace.image.contents import Journal
 from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.source import Source
@@ -132,6 +133,7 @@ def _apply(
     """Apply each layer while the next ones are already on their way."""
     found = []
     running: list[_Pipeline] = []
+    bound = Bound(tree, store.unpacked_limit)
     remaining = iter(layers)
     try:
         for position in range(len(layers)):
@@ -140,7 +142,7 @@ def _apply(
             for pipeline in running[:_INFLATED]:
                 pipeline.inflate()
             report(f"layer {position + 1} of {len(layers)}")
-            found.append(running[0].apply(tree, whiteouts))
+            found.append(running[0].apply(tree, bound, whiteouts))
             running.pop(0).close()
         return found
     finally:
@@ -171,9 +173,10 @@ class _Pipeline:
             self._plain = Checked(plain, self._diff_id, None, f"{self._what}, unpacked,")
             self._steps += [plain, Ahead(self._plain)]
 
-    def apply(self, tree: Tree, whiteouts: bool) -> Digest:
+    def apply(self, tree: Tree, bound: Bound, whiteouts: bool) -> Digest:
         """Put the layer onto a tree; its DiffID."""
-        tree.apply(tar.Bytes(self._steps[-1], self._what), whiteouts)
+        plain = bound.watched(self._steps[-1], self._what)
+        tree.apply(tar.Bytes(plain, self._what), whiteouts)
         return self._plain.digest
 
     def stop(self) -> None:

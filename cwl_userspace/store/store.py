@@ -64,10 +64,19 @@ class Store:
     ``elsewhere``, if somebody sets it, has trees made in another store and leaves a pack in this
     one (localtree.py): it is given this store, and what makes a tree in a store.
     ``share_files``: a tree may have files in common with one that it extends (store/base.py);
-    ``keep_blobs``: layers are kept as they were fetched, too (store/blobs.py).
+    ``keep_blobs``: layers are kept as they were fetched, too (store/blobs.py); ``unpacked_limit``:
+    how many bytes an image may unpack to that is filed here, 0 for any.
     """
 
-    __slots__ = ("_beneath", "_distrusted", "elsewhere", "keep_blobs", "path", "share_files")
+    __slots__ = (
+        "_beneath",
+        "_distrusted",
+        "elsewhere",
+        "keep_blobs",
+        "path",
+        "share_files",
+        "unpacked_limit",
+    )
 
     def __init__(self, path: str, beneath: Beneath | None = None) -> None:
         self.path = path
@@ -75,6 +84,7 @@ class Store:
         self._distrusted: set[str] = set()
         self.share_files = True
         self.keep_blobs = False
+        self.unpacked_limit = 0
         self.elsewhere: Callable[[Store, Callable[[Store], Digest]], Digest] | None = None
 
     @property

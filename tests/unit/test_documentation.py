@@ -12,7 +12,9 @@ pytestmark = pytest.mark.once
 
 TOP = Path(__file__).parents[2]
 PAGES = sorted(
-    page for place in (".", "docs", "conformance") for page in (TOP / place).glob("*.rst")
+    page
+    for place in (".", "docs", "conformance", "tests/security")
+    for page in (TOP / place).glob("*.rst")
 )
 
 
