@@ -11,18 +11,11 @@ import hashlib
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator
-from types import ModuleType
 from typing import Any
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ContentMismatch, LayerError
-
-try:  # igzip inflates twice as fast as zlib; wheels exist for the common platforms only.
-    from isal import isal_zlib
-
-    fast_zlib: ModuleType = isal_zlib
-except ImportError:
-    fast_zlib = zlib
+from cwl_userspace.image.gunzip import gunzip
 
 _PIECE = 1 << 20
 _ZSTD_PIECE = 1 << 11
@@ -108,7 +101,7 @@ def _chain(head: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:
 
 def _decoder(head: bytes, stream: Iterator[bytes], what: str) -> Iterator[bytes]:
     if head.startswith(_GZIP):
-        return _gunzip(stream, what)
+        return gunzip(stream, what)
     if head.startswith(_ZSTD):
         return _unzstd(stream, what)
     if head.startswith(_XZ):
@@ -116,35 +109,6 @@ def _decoder(head: bytes, stream: Iterator[bytes], what: str) -> Iterator[bytes]
     if head.startswith(_BZIP2):
         return _inflate_members(stream, bz2.BZ2Decompressor, what)
     return stream
-
-
-def _gunzip(stream: Iterator[bytes], what: str) -> Iterator[bytes]:
-    """Every member of a gzip file (RFC 1952, 2.2), each checked by its CRC, in bounded pieces."""
-    inflater: Any = None
-    for chunk in stream:
-        data = chunk
-        while data:
-            if inflater is None:
-                data = data.lstrip(b"\0")  # padding after a member
-                if not data:
-                    break
-                inflater = fast_zlib.decompressobj(wbits=31)
-            yield inflater.decompress(data, _PIECE)
-            data = inflater.unconsumed_tail
-            if inflater.eof:
-                data, inflater = inflater.unused_data, None
-    if inflater is not None:
-        yield from _finish_gzip(inflater, what)
-
-
-def _finish_gzip(inflater: Any, what: str) -> Iterator[bytes]:
-    while not inflater.eof:
-        piece = inflater.decompress(b"", _PIECE)
-        if not piece:
-            break
-        yield piece
-    if not inflater.eof:
-        raise LayerError(f"{what} is cut short", "fetch the image again")
 
 
 def _unzstd(stream: Iterator[bytes], what: str) -> Iterator[bytes]:
