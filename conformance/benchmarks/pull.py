@@ -59,7 +59,7 @@ WAYS = {
         "udocker/containers/*/ROOT",
     ),
     "ch-image": (
-        "ch-image -s $HERE/store --tls-no-verify pull $REGISTRY/$IMAGE:1",
+        "ch-image -s $HERE/store --no-cache --tls-no-verify pull $REGISTRY/$IMAGE:1",
         "store/img/*",
     ),
     "podman": (
@@ -82,6 +82,10 @@ class Image(NamedTuple):
     name: str
     blobs: Sequence[str]
     size: int
+
+
+class Failed(Exception):
+    """A way that did not get there, and what it said."""
 
 
 class Fetched(NamedTuple):
@@ -177,7 +181,7 @@ def fetch(way: str, image: Image, host: str, here: Path) -> tuple[float, int]:
         process.returncode = os.waitstatus_to_exitcode(status)
         if status:
             said.seek(0)
-            sys.exit(f"{way}: {process.returncode} {said.read()[-2000:].decode()}")
+            raise Failed(f"{way}: {process.returncode} {said.read()[-2000:].decode()}")
     return seconds, usage.ru_maxrss << 10
 
 
@@ -208,6 +212,20 @@ def measure(way: str, image: Image, host: str, place: Path) -> Fetched:
         remove_tree(str(here))
 
 
+def turn(chosen: list[str], image: Image, host: str, place: Path) -> dict[str, Fetched]:
+    """Each way once. A peer that fails is left out from then on, with a word."""
+    found = {}
+    for way in list(chosen):
+        try:
+            found[way] = measure(way, image, host, place)
+        except Failed as failed:
+            if way in (FLOOR, OURS):
+                sys.exit(str(failed))
+            print(f"left out: {failed}")
+            chosen.remove(way)
+    return found
+
+
 def beside(images: Sequence[Image], host: str, place: Path) -> Iterator[tuple[float, int]]:
     """The seconds and bytes on disk that each image costs ours after those before it."""
     here = Path(tempfile.mkdtemp(dir=place))
@@ -225,10 +243,10 @@ def show(image: Image, turns: Sequence[Mapping[str, Fetched]]) -> None:
     """Medians, and the ratio to the floor of the same turn with its spread."""
     files = turns[0][FLOOR].files
     print(f"{'':<26}{'s':>7}{'MB/s':>7}{'files/s':>9}{'memory':>8}{'disk':>9}   ratio to the floor")
-    for way in turns[0]:
-        results = [turn[way] for turn in turns]
+    for way in turns[-1]:
+        results = [found[way] for found in turns]
         seconds = statistics.median(one.seconds for one in results)
-        ratios = [turn[way].seconds / turn[FLOOR].seconds for turn in turns]
+        ratios = [found[way].seconds / found[FLOOR].seconds for found in turns]
         line = f"{way:<26}{seconds:7.2f}{image.size / 1e6 / seconds:7.1f}{files / seconds:9.0f}"
         line += f"{max(one.memory for one in results) >> 20:5} MB{results[0].disk / 1e6:6.0f} MB"
         line += f"{statistics.median(ratios):8.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
@@ -251,9 +269,7 @@ def main() -> None:
         place = Path(directory)
         images = [upload(given.layout, n, host, i, place) for i, n in enumerate(given.images)]
         for name, image in zip(given.images, images, strict=True):
-            turns = [
-                {way: measure(way, image, host, place) for way in chosen} for _ in range(given.runs)
-            ]
+            turns = [turn(chosen, image, host, place) for _ in range(given.runs)]
             size = f"{len(image.blobs)} layers, {image.size / 1e6:.0f} MB"
             print(f"\n{name}: {size}, {given.runs} turns")
             show(image, turns)
