@@ -144,6 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             faults.fail -= hit
         if hit:
             extra = {"Retry-After": faults.retry_after} if faults.retry_after else {}
+            extra |= {"RateLimit-Limit": faults.limit} if faults.limit else {}
             self._error(faults.status, "TOOMANYREQUESTS", faults.message, extra)
         return hit
 
@@ -263,8 +264,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _hang_up(self, reset: bool) -> None:
         self.close_connection = True
         if reset:
-            # What was written must arrive before the reset, which overtakes it.
-            time.sleep(0.02)
+            # What was written must have been read before the reset, which overtakes it.
+            end = time.monotonic() + 10
+            while _unread(self.connection) and time.monotonic() < end:
+                time.sleep(0.01)
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.rfile.close()
@@ -288,6 +291,21 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
+
+
+def _unread(connection: socket.socket) -> bool:
+    """True while the other end, which is on this host, has not read all that was written."""
+    sides = [_in_proc(connection.getpeername()), _in_proc(connection.getsockname())]
+    with open("/proc/net/tcp") as file:
+        lines = [line.split() for line in file]
+    there = [words[4] for words in lines if words[1:3] == sides]
+    here = [words[4] for words in lines if words[1:3] == sides[::-1]]
+    # What is left to send here, and to read there, in hexadecimal digits.
+    return any(text[:8] != "0" * 8 for text in here) or any(text[9:] != "0" * 8 for text in there)
+
+
+def _in_proc(address: tuple[str, int]) -> str:
+    return f"{socket.inet_aton(address[0])[::-1].hex().upper()}:{address[1]:04X}"
 
 
 def basic(username: str, password: str) -> str:

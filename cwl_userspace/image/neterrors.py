@@ -47,6 +47,8 @@ def explain(error: Exception, where: str, url: str) -> RegistryError:
     if isinstance(error, requests.exceptions.SSLError):
         return _tls(error, where)
     if isinstance(error, requests.exceptions.ProxyError):
+        if " 407 " in str(error):  # urllib3 has it in words alone
+            return proxy_login(where)
         return Unreachable(
             f"{where} cannot be reached through the proxy: {_reason(error)}",
             "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
@@ -59,6 +61,14 @@ def explain(error: Exception, where: str, url: str) -> RegistryError:
     if isinstance(error, _NO_ADDRESS):
         return RegistryError(f"{url!r:.200} is not an address that can be asked", "check its host")
     return Interrupted(f"the connection to {where} broke: {_reason(error)}", "try again")
+
+
+def proxy_login(where: str) -> Unreachable:
+    """The error for a proxy that asks who we are, or does not take what the variable says."""
+    return Unreachable(
+        f"{where} cannot be reached: the proxy wants a login, or another one",
+        "put it into HTTPS_PROXY and HTTP_PROXY: http://user:password@HOST:PORT",
+    )
 
 
 def broken_body(error: Exception, where: str) -> Interrupted:

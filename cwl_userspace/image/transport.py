@@ -10,6 +10,7 @@ import email.utils
 import json
 import os
 import random
+import re
 import time
 import warnings
 from collections.abc import Callable, Generator, Mapping
@@ -32,7 +33,14 @@ from cwl_userspace.image.addresses import (
     reach_of,
     resolved,
 )
-from cwl_userspace.image.neterrors import HandshakeCut, Interrupted, broken_body, explain, printable
+from cwl_userspace.image.neterrors import (
+    HandshakeCut,
+    Interrupted,
+    broken_body,
+    explain,
+    printable,
+    proxy_login,
+)
 
 # Connecting, and silence between two pieces of a body, in seconds.
 TIMEOUTS = (30.0, 60.0)
@@ -40,9 +48,11 @@ ATTEMPTS = 5
 _REDIRECTS = 5
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
 _RETRIED_CODES = (408, 429, 500, 502, 503, 504)
+_PROXY_LOGIN = 407
 _TOO_MANY_REQUESTS = 429
 # A registry that wants more patience than this is given up at once.
 _LONGEST_PAUSE = 60.0
+_LIMIT = re.compile(r"([0-9]{1,9})\s*;\s*w=([0-9]{1,9})")
 _ERROR_BODY = 16 << 10
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _CA_DIRECTORIES = (
@@ -105,6 +115,9 @@ class Transport:
                     raise
                 self.sleep(backoff(attempt))
                 continue
+            if response.status_code == _PROXY_LOGIN:
+                response.close()
+                raise proxy_login(self.label)
             if response.status_code not in _RETRIED_CODES:
                 return response
             pause = _pause(response, attempt)
@@ -180,8 +193,9 @@ class Transport:
         if status == _TOO_MANY_REQUESTS:
             asked = f", and asks to wait {pause:.0f} s" if pause > _LONGEST_PAUSE else ""
             return RegistryError(
-                f"{self.label} limits the rate of requests (429 Too Many Requests){asked}{said}",
-                "try again later, log in to be allowed more, or set a mirror",
+                f"{self.label} limits the rate of requests (429 Too Many Requests)"
+                f"{_allowed(response)}{asked}{said}",
+                "try again later, log in to be allowed more (cwl-userspace login), or set a mirror",
             )
         times = f", {attempts} times" if attempts > 1 else ""
         return RegistryError(
@@ -247,6 +261,14 @@ def _pause(response: requests.Response, attempt: int) -> float:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError, IndexError, OverflowError):
         return backoff(attempt, 1.0 if response.status_code == _TOO_MANY_REQUESTS else 0.25)
+
+
+def _allowed(response: requests.Response) -> str:
+    """What Docker's hub says of its limit: ``100;w=21600`` is a hundred in six hours."""
+    match = _LIMIT.match(response.headers.get("RateLimit-Limit", ""))
+    if match is None:
+        return ""
+    return f", which are {match[1]} in {int(match[2]) / 3600:.3g} h"
 
 
 def proxies_from_environment(url: str) -> dict[str, str]:
