@@ -14,6 +14,7 @@ from cwl_userspace.cli.words import FLAG, Option, parse
 from cwl_userspace.containers import Container
 from cwl_userspace.errors import ContainerNotFound, UsageError, UserspaceError
 from cwl_userspace.kernel import signals
+from cwl_userspace.store.users import in_use
 
 OPTIONS = (
     Option("-f --force", FLAG, "end what runs in it first; none of that name is no error"),
@@ -21,6 +22,7 @@ OPTIONS = (
     Option("--help", FLAG, "show this text"),
 )
 _PATIENCE = 10.0
+_ENDING = 1.0
 _PAUSE = 0.02
 
 
@@ -50,25 +52,35 @@ def _remove(context: Context, container: Container, force: bool) -> None:
     A run says that it is there before it looks whether the container is, so one of the two sees
     the other.
     """
-    state = context.settings.state
-    _end(state, container, force)
+    _end(context, container, force)
     aside = containers.take_away(context.store, container)
     try:
-        _end(state, container, force)
+        _end(context, container, force)
     except UserspaceError:
         containers.put_back(context.store, container, aside)
         raise
     containers.delete(context.store, aside)
 
 
-def _end(state: str, container: Container, force: bool) -> None:
-    """Raise UserspaceError if anything runs in it; with ``force`` end that instead."""
-    deadline = time.monotonic() + _PATIENCE
-    while users := [r for r in runs.using(state, container.id) if not (force and _is_away(r))]:
-        if not force or time.monotonic() > deadline:
-            processes = ", ".join(_place(record) for record in users)
+def _end(context: Context, container: Container, force: bool) -> None:
+    """Raise UserspaceError if anything runs in it; with ``force`` end that instead.
+
+    Runs of others, or of other nodes, are seen by what they say in the store (store/inuse.py).
+    """
+    state = context.settings.state
+    start = time.monotonic()
+    while True:
+        users = [r for r in runs.using(state, container.id) if not (force and _is_away(r))]
+        owners = in_use(context.store).get(container.id, [])
+        owners = [owner for owner in owners if not force or owner.is_near()]
+        if not users and not owners:
+            return
+        # One that has just ended says so a moment after its record is gone.
+        patience = _PATIENCE if force else 0.0 if users else _ENDING
+        if time.monotonic() >= start + patience:
+            places = [_place(record) for record in users] or [owner.shown() for owner in owners]
             error = UserspaceError(
-                f"the container {container.name!r} is in use by process {processes}",
+                f"the container {container.name!r} is in use by {', '.join(places)}",
                 "wait for its end, or end it with rm -f",
             )
             error.exit_code = 1
@@ -87,4 +99,5 @@ def _is_away(record: dict[str, Any]) -> bool:
 
 
 def _place(record: dict[str, Any]) -> str:
-    return f"{record['pid']} on {record['host']}" if _is_away(record) else str(record["pid"])
+    number = f"process {record['pid']}"
+    return f"{number} on {record['host']}" if _is_away(record) else number

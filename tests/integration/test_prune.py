@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,6 +146,15 @@ def test_a_container_that_was_created_counts(home: Home) -> None:
     assert "container" in str(prune(home, "--all")["kept"])
     home.call("rm", "mine")
     assert prune(home, "--all")["removed"] != []
+
+
+def test_a_container_is_not_removed_while_somebody_runs_in_it_elsewhere(home: Home) -> None:
+    home.call("create", "--name", "mine", "tool")
+    with running(home, "mine", node="node-8"):
+        shutil.rmtree(home.place / "state")  # as that of another user's home
+        refused = home.call("rm", "mine")
+        assert refused.code == 1 and "on node-8" in refused.complaint
+    assert home.call("rm", "mine").text == "mine\n"
 
 
 def test_a_plain_user_removes_the_whole_store_with_one_command(home: Home) -> None:
