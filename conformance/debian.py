@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from conformance.layer import Entry, from_tar
+from conformance.layer import Entry, epoch, from_tar
 from conformance.problem import Problem
 from conformance.programs import require_programs
 
@@ -43,7 +43,10 @@ def architecture() -> str:
 
 
 def build_entries(
-    packages: Sequence[str], progress: Progress, folders: Sequence[str] = ()
+    packages: Sequence[str],
+    progress: Progress,
+    folders: Sequence[str] = (),
+    leave_out: Sequence[str] = _SMALLER,
 ) -> Iterator[Entry]:
     """A minimal Debian system with these packages, as the entries of its layer.
 
@@ -53,9 +56,29 @@ def build_entries(
     include = [f"--include={','.join(packages)}"] if packages else []
     # A target of "-" is a tar on stdout.
     made = [f'--setup-hook=mkdir -p "$1/{folder}"' for folder in folders]
-    words = [*_mmdebstrap("minbase"), *include, *_SMALLER, *made, suite(), "-", *apt_sources()]
+    words = [*_mmdebstrap("minbase"), *include, *leave_out, *made, suite(), "-", *apt_sources()]
     with _running(words, progress) as tar:
         yield from from_tar(tar, started)
+
+
+def whole_entries(
+    packages: Sequence[str], progress: Progress, below: Sequence[str] | None = None
+) -> Iterator[Entry]:
+    """The same with all documentation; of a system with the packages ``below`` only what is new.
+
+    What the packages' own scripts have made is always new: its time does not tell.
+    """
+    there = {}
+    if below is not None:
+        there = {e.header.name: _facts(e) for e in build_entries(below, progress, leave_out=())}
+    for entry in build_entries([*(below or ()), *packages], progress, leave_out=()):
+        if entry.header.mtime == epoch() or there.get(entry.header.name) != _facts(entry):
+            yield entry
+
+
+def _facts(entry: Entry) -> tuple[object, ...]:
+    header = entry.header
+    return header.type, header.mode, header.size, header.linkname, header.mtime
 
 
 def extract(packages: Sequence[str], target: Path, progress: Progress) -> None:

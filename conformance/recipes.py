@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conformance.busybox import alpine_entries, bash_entries
-from conformance.debian import Progress, build_entries
+from conformance.debian import Progress, build_entries, whole_entries
 from conformance.layer import Entry, symlink
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,6 +41,13 @@ class Recipe:
 
 def _debian(*packages: str, folders: tuple[str, ...] = ()) -> LayerMaker:
     return lambda progress: build_entries(packages, progress, folders)
+
+
+def _whole(*packages: str, below: tuple[str, ...] | None = None) -> LayerMaker:
+    return lambda progress: whole_entries(packages, progress, below)
+
+
+_BIO = ("khmer", "samtools", "bwa", "python3-numpy")
 
 
 def _python(progress: Progress) -> Iterator[Entry]:
@@ -82,6 +89,23 @@ RECIPES = (
     Recipe(
         "docker.io/cwluserspace/bench:1",
         layers=(_debian("python3-numpy", "gcc", "libc6-dev", "samtools", "perl-base"),),
+        cmd=("bash",),
+        on_demand=True,
+    ),
+    # For conformance.benchmarks.pull: as large as what people fetch; the second extends the first.
+    Recipe(
+        "docker.io/cwluserspace/whole:1",
+        layers=(_whole(),),
+        cmd=("bash",),
+        on_demand=True,
+    ),
+    Recipe(
+        "docker.io/cwluserspace/bio:1",
+        layers=(
+            _whole(),
+            _whole(*_BIO, below=()),
+            _whole("gcc", "g++", "libc6-dev", "make", "git", "perl", below=_BIO),
+        ),
         cmd=("bash",),
         on_demand=True,
     ),

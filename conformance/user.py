@@ -16,7 +16,7 @@ from conformance.problem import Problem
 NAME = "cwl-userspace-test"
 
 # What of the environment goes along: nothing of root's.
-_KEPT = ("CI", "LANG", "LC_ALL", "TERM", "CWL_USERSPACE_HOME")
+_KEPT = ("CI", "LANG", "LC_ALL", "TERM", "CWL_USERSPACE_HOME", "CWL_USERSPACE_OFFLINE")
 _PROBE = """
 import os, sys
 sys.path.insert(0, sys.argv[1])

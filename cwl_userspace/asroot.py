@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 from cwl_userspace import nsidentity, subids
 from cwl_userspace.image import confine
@@ -34,6 +35,27 @@ def with_all_rights(work: Callable[[], list[str]]) -> list[str]:
         if done is not None:
             return done
     return work()
+
+
+def reading(work: Callable[[], list[str]]) -> list[str]:
+    """What ``work`` gives, which reads a tree; without user namespaces with our own rights alone.
+
+    It may be done in a child, so it changes nothing of this process.
+    """
+    found = None if os.geteuid() == 0 else _as_root(work)
+    return work() if found is None else found
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """The exit code of ``work``, which reads whole trees, done as ``reading`` does it."""
+    code = reading(lambda: [str(_flushed(work))])
+    return int(code[0])
+
+
+def _flushed(work: Callable[[], int]) -> int:
+    code = work()
+    sys.stdout.flush()
+    return code
 
 
 def remove_tree(path: str) -> None:

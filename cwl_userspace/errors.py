@@ -9,6 +9,7 @@ to do, and the exit code that the command line gives (125 unless said, as Docker
     ├── InvalidReference           an image name that cannot be one
     ├── ImageError                 an image that cannot be had or cannot be used
     │   ├── ImageNotFound          nobody has it
+    │   ├── Offline                the network would be needed, and must not be touched
     │   ├── RegistryError          a registry did not answer, or answered wrongly
     │   │   └── AuthenticationError    401 and 403
     │   ├── ContentMismatch        bytes that are not what their digest or size says
@@ -58,6 +59,10 @@ class ImageError(UserspaceError):
 
 class ImageNotFound(ImageError):
     """No store, mirror or registry has the image."""
+
+
+class Offline(ImageError):
+    """Only the network could have it, and the user wants the network left alone."""
 
 
 class RegistryError(ImageError):

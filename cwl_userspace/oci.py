@@ -129,6 +129,8 @@ class Image:
     layers: tuple[Layer, ...]
     manifest: bytes = b""
     manifest_digest: Digest | None = None
+    # The indexes that led to the manifest, the one that bears the name first.
+    indexes: tuple[bytes, ...] = ()
 
 
 def load_json(raw: bytes, what: str) -> Any:

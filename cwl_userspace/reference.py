@@ -80,6 +80,17 @@ class ImageReference:
         return hash(str(self))
 
 
+def registry_of(text: str) -> str:
+    """The registry that people mean by a host name or an address; raise InvalidReference."""
+    host = text.partition("://")[2] if "://" in text else text
+    host, _, path = host.partition("/")
+    host = host if host.startswith("[") else host.lower()
+    if path.strip("/") not in ("", "v1", "v2"):
+        raise InvalidReference(f"{text!r} is more than a registry", f"expected {host!r} alone")
+    _check_registry(text, host)
+    return DOCKER_HUB if host in _DOCKER_HUB_ALIASES else host
+
+
 def _parse_digest(text: str, digest_text: str) -> Digest:
     try:
         return Digest.parse(digest_text)

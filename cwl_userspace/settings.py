@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 NAME = "cwl-userspace"
 ON_UNMET = ("refuse", "warn", "copy")
 ROOT_IDS = ("auto", "emulated", "mapped")
+SHARE_FILES = ("auto", "never")
 _UPPER = ("auto", "memory", "disk")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -42,6 +44,9 @@ class Settings:
     nothing behind (auto). ``proot_places`` are pairs of an address and a SHA-256 or an empty text.
     ``local_store`` is where runs have copies of trees on a disk of this host; empty for nowhere.
     ``store`` is the user's own, ``beneath`` are the stores that are only read, in their order.
+    ``offline``: no program of ours touches the network, not even to look up a name.
+    ``share_files``: whether a tree may have files in common with one that it extends (auto) or
+    never has; ``keep_blobs``: whether the store keeps layers as they were fetched.
     """
 
     __slots__ = (
@@ -49,7 +54,9 @@ class Settings:
         "cache",
         "config",
         "engine",
+        "keep_blobs",
         "local_store",
+        "offline",
         "on_unmet",
         "proot",
         "proot_places",
@@ -57,6 +64,7 @@ class Settings:
         "root_ids",
         "root_size",
         "root_upper",
+        "share_files",
         "state",
         "store",
     )
@@ -77,6 +85,9 @@ class Settings:
         proot_places: Sequence[Sequence[str]] = (),
         local_store: str = "",
         beneath: Sequence[str] = (),
+        offline: bool = False,
+        share_files: str = "auto",
+        keep_blobs: bool = False,
     ) -> None:
         self.engine = engine
         self.store = store
@@ -92,6 +103,9 @@ class Settings:
         self.proot_places = tuple((url, sha256) for url, sha256 in proot_places)
         self.local_store = local_store
         self.beneath = tuple(beneath)
+        self.offline = offline
+        self.share_files = share_files
+        self.keep_blobs = keep_blobs
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -121,6 +135,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         proot_places=said.get("proot_places", ()),
         local_store=_local_store(environ, said),
         beneath=beneath,
+        offline=_truth(environ, said, "offline"),
+        share_files=_one_of(environ, said, "share_files", SHARE_FILES) or "auto",
+        keep_blobs=_truth(environ, said, "keep_blobs"),
     )
 
 
@@ -182,6 +199,14 @@ def _one_of(
     if value and value not in known:
         raise SettingsError(f"{name} is {value!r}", f"expected one of {', '.join(known)}")
     return str(value)
+
+
+def _truth(environ: Mapping[str, str], said: dict[str, Any], name: str) -> bool:
+    variable = f"CWL_USERSPACE_{name.upper()}"
+    value = environ.get(variable, "").lower()
+    if value not in (*_YES, *_NO, ""):
+        raise SettingsError(f"{variable} is {value!r}", "expected 1 or 0")
+    return value in _YES if value else bool(said.get(name, False))
 
 
 def _root_upper(environ: Mapping[str, str], said: dict[str, Any]) -> str:

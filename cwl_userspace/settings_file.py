@@ -11,8 +11,8 @@ from cwl_userspace.errors import SettingsError
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("engine", "store", "local_store", "on_unmet", "proot", "root_upper", "root_size",
-          "root_ids")  # fmt: skip
-_TOP = (*_TEXTS, "proot_places", "registries", "store_path")
+          "root_ids", "share_files")  # fmt: skip
+_TOP = (*_TEXTS, "keep_blobs", "offline", "proot_places", "registries", "store_path")
 _REGISTRY = ("mirrors", "insecure")
 _PLACE = ("url", "sha256")
 
@@ -39,10 +39,14 @@ def read(path: str) -> dict[str, Any]:
     for key in _TEXTS:
         if key in document:
             settings[key] = _string(path, document, key)
+    if "offline" in document:
+        settings["offline"] = _truth(path, document, "offline")
     if "proot_places" in document:
         settings["proot_places"] = _places(path, document)
     if "store_path" in document:
         settings["store_path"] = _store_path(path, document)
+    if "keep_blobs" in document:
+        settings["keep_blobs"] = _truth(path, document, "keep_blobs")
     settings["registries"] = _registries(path, document)
     return settings
 
@@ -95,15 +99,13 @@ def _registries(path: str, document: Any) -> dict[str, Any]:
         entry = table[host] if table[host] is not None else {}
         _check_mapping(path, _line(table, host), entry, f"the registry {host}", _REGISTRY)
         mirrors = entry.get("mirrors", [])
-        insecure = entry.get("insecure", False)
+        insecure = _truth(path, entry, "insecure") if "insecure" in entry else False
         if not isinstance(mirrors, list) or not all(isinstance(m, str) for m in mirrors):
             _refuse(path, _line(entry, "mirrors"), "mirrors", mirrors, "a list of addresses")
         for mirror in mirrors:
             if not mirror.startswith(("http://", "https://", "oci:")):
                 expected = "http://HOST, https://HOST or oci:DIRECTORY"
                 _refuse(path, _line(entry, "mirrors"), "a mirror", mirror, expected)
-        if not isinstance(insecure, bool):
-            _refuse(path, _line(entry, "insecure"), "insecure", insecure, "true or false")
         found[str(host)] = {"mirrors": [str(m) for m in mirrors], "insecure": insecure}
     return found
 
@@ -125,6 +127,13 @@ def _string(path: str, document: Any, key: str) -> str:
     if not isinstance(value, str):
         _refuse(path, _line(document, key), key, value, "text")
     return str(value)
+
+
+def _truth(path: str, document: Any, key: str) -> bool:
+    value = document[key]
+    if not isinstance(value, bool):
+        _refuse(path, _line(document, key), key, value, "true or false")
+    return bool(value)
 
 
 def _line(mapping: Any, key: Any) -> int:

@@ -11,7 +11,7 @@ import re
 import struct
 
 from cwl_userspace.errors import ContentMismatch, ImageError, StoreError, UsageError
-from cwl_userspace.image.download import from_url
+from cwl_userspace.image.offline import from_web
 from cwl_userspace.store.modes import make_directories
 from cwl_userspace.store.store import Store
 
@@ -41,7 +41,11 @@ class Source:
 
 
 def keep(
-    store: Store, name: str, sources: Sequence[Source], progress: Callable[[str], None]
+    store: Store,
+    name: str,
+    sources: Sequence[Source],
+    progress: Callable[[str], None],
+    offline: bool,
 ) -> str:
     """The path of a program, fetched from the first source that has it; mode 0755.
 
@@ -55,7 +59,7 @@ def keep(
             return path
     for source in sources:
         try:
-            return _fetch(store, directory, name, source, progress)
+            return _fetch(store, directory, name, source, progress, offline)
         except (ImageError, UsageError):
             if source is sources[-1]:
                 raise
@@ -79,7 +83,12 @@ def _directory(store: Store) -> str:
 
 
 def _fetch(
-    store: Store, directory: str, name: str, source: Source, progress: Callable[[str], None]
+    store: Store,
+    directory: str,
+    name: str,
+    source: Source,
+    progress: Callable[[str], None],
+    offline: bool,
 ) -> str:
     aside = os.path.join(directory, f".{os.getpid()}-{os.urandom(6).hex()}")
     path = os.path.join(directory, f"{name}-{source.sha256}")
@@ -87,7 +96,7 @@ def _fetch(
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fd = os.open(aside, flags, 0o600)
         try:
-            _write(fd, _bytes(source.url), source, progress)
+            _write(fd, _bytes(source.url, offline), source, progress)
             os.fchmod(fd, 0o755)
             os.fsync(fd)
         finally:
@@ -124,11 +133,11 @@ def _write(
         )
 
 
-def _bytes(url: str) -> Iterator[bytes]:
+def _bytes(url: str, offline: bool) -> Iterator[bytes]:
     """What is behind an address, or in a file of this host."""
     path = url.removeprefix("file://")
     if not os.path.isabs(path):
-        yield from from_url(url)
+        yield from from_web(url, offline)
         return
     try:
         with open(path, "rb") as file:

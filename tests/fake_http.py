@@ -111,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path in self.registry.faults.redirects:
             location = self.registry.faults.redirects[self.path]
             return self._answer(301, b"moved", {"Location": location})
+        if self.path == "/v2/":
+            return self._answer(200, b"{}", {"Content-Type": "application/json"})
         path, _, selector = urlsplit(self.path).path.rpartition("/")
         name, _, room = path.rpartition("/")
         name = name.partition("/v2/")[2]
@@ -189,8 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
             return {"WWW-Authenticate": 'Basic realm="fake"'}
         realm = faults.realm or f"{self.registry.url}/token"
         name = self.path.partition("/v2/")[2].rpartition("/")[0].rpartition("/")[0]
-        scope = f"repository:{name}:pull"
-        text = f'Bearer realm="{realm}",service="fake, Inc.",scope="{scope}"{error}'
+        scope = f',scope="repository:{name}:pull"' if name else ""
+        text = f'Bearer realm="{realm}",service="fake, Inc."{scope}{error}'
         return {"WWW-Authenticate": text}
 
     def _manifest(self, name: str, selector: str) -> None:

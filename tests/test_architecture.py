@@ -83,6 +83,10 @@ GUARDED = {
     "dockerfile_parse": {"build/dockerfile.py"},
     "subprocess": {"engines/proot_probe.py", "engines/fakechroot_probe.py", "engines/trial.py",
                    "image/credhelper.py",
+                   # Starts the other process of prefetch, which alone imports cwltool.
+                   "cli/documents.py",
+                   # The format is squashfs-tools' own.
+                   "image/squashfs.py",
                    # cwl_utils wants the process of its expressions as a Popen; cwltool raises
                    # CalledProcessError where an image cannot be had. One starts the server of
                    # launches; the other takes the place of subprocess in cwltool, and so has its

@@ -1,6 +1,6 @@
 """Kill pulls and prunes with SIGKILL at any moment, and look at the store after each.
 
-usage: python -m conformance.store.crashes [--kills N] [--least N]
+usage: python -m conformance.store.crashes [--kills N] [--least N] [--seed N] [--place DIR]
 
 The processes say by CWL_USERSPACE_PHASES what they are at, so that each kill is counted for the
 phase that it hit; the next one is aimed at the phase with the fewest. After each kill what can be
@@ -19,12 +19,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from cwl_userspace.store.diskuse import disk_use
-
 from conformance.problem import Problem
 from conformance.store import sample
 from conformance.store.served import serving
 from conformance.store.stores import Tree, Trial, contents
+from cwl_userspace.store.diskuse import disk_use
 
 # A download goes on while its layer is extracted; what is hit then counts as a download.
 PHASES = ("publish", "prune", "download", "extract")
@@ -40,7 +39,7 @@ class Killer:
         self._expected = expected
         self._chance = random.Random(seed)
         # How long each phase takes, as far as is known: where in it to hit.
-        self._lengths = dict.fromkeys(PHASES, 0.05)
+        self._lengths = dict.fromkeys(PHASES, 0.02)
         self.hits: Counter[str] = Counter()
         self.kills = 0
 
@@ -48,7 +47,7 @@ class Killer:
         """Start a command, kill it in the phase that was hit least, and look at the store."""
         aim = min(PHASES, key=lambda name: self.hits[name])
         trial = self._trial
-        here = bool(trial.check_whole(self._expected))
+        here = bool(trial.listing("trees"))
         if aim == "prune" and not here:
             trial.call("pull", self._image)
         elif aim != "prune" and here:
@@ -57,7 +56,6 @@ class Killer:
         self.hits[self._hit(aim, words)] += 1
         self.kills += 1
         trial.check_whole(self._expected)
-        trial.call("images")
         trial.call("pull", self._image)
         if trial.check_whole(self._expected) != 1:
             raise Problem("a pull has left no tree", "this is what must not happen")
@@ -67,7 +65,7 @@ class Killer:
         log = self._trial.phases
         log.write_text("")
         with self._trial.start(*words) as process:
-            while process.poll() is None and f"+{aim}" not in log.read_text():
+            while process.poll() is None and not _reached(aim, log.read_text()):
                 time.sleep(_PAUSE)
             begun = time.monotonic()
             end = begun + self._chance.uniform(0, 1.1) * self._lengths[aim]
@@ -90,6 +88,11 @@ def _open(log: str) -> str:
         _, _, word = line.partition(" ")
         depth[word[1:]] += 1 if word[0] == "+" else -1
     return next((name for name in PHASES if depth[name] > 0), "none")
+
+
+def _reached(aim: str, log: str) -> bool:
+    """True in the phase that is aimed at; that of extraction is seen when all has been fetched."""
+    return _open(log) == aim and (aim != "extract" or "-download" in log)
 
 
 def files(store: Path) -> dict[str, int]:
@@ -140,11 +143,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--least", type=int, default=40)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--place", default="/var/tmp", help="where to work: a disk, or memory")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}")
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as path:
+    with tempfile.TemporaryDirectory(dir=arguments.place) as path:
         place = Path(path)
-        sample.write(place / "layout", layers=2, small=1500, large=12 << 20)
+        sample.write(place / "layout", layers=2, small=400, large=6 << 20)
         with serving(place / "layout", place) as served:
             killer = disturb(place, served.image, arguments.kills, arguments.seed, arguments.least)
     for name in (*PHASES, "none"):

@@ -1,4 +1,4 @@
-"""Debian's docker-registry on the loopback interface, with a sample image, and what it was asked."""
+"""Debian's docker-registry on the loopback interface with a sample image, and what it was asked."""
 
 from __future__ import annotations
 

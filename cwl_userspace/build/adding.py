@@ -27,18 +27,18 @@ def is_address(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
-def download(url: str, directory: str, checksum: str) -> Source:
+def download(url: str, directory: str, checksum: str, offline: bool) -> Source:
     """Fetch a file; its mode is 0600 and its time 0, as where a server tells Docker none.
 
     Raise Problem if it is not what ``checksum`` says, an ImageError if it cannot be had.
     """
-    from cwl_userspace.image.download import from_url
+    from cwl_userspace.image.offline import from_web
 
     name = os.fsencode(unquote(posixpath.basename(urlsplit(url).path)))
     path = os.path.join(os.fsencode(directory), b"download-" + os.urandom(6).hex().encode())
     whole = hashlib.sha256()
     with open(path, "xb") as file:
-        for chunk in from_url(url):
+        for chunk in from_web(url, offline):
             whole.update(chunk)
             file.write(chunk)
     if checksum and checksum != f"sha256:{whole.hexdigest()}":

@@ -57,6 +57,7 @@ class Means(NamedTuple):
     fetch: Callable[[str, str], Record]
     runner: Callable[[], Runner]
     say: Callable[[str], None]
+    offline: bool
 
 
 class Builder:
@@ -75,6 +76,7 @@ class Builder:
         self._tools = Tools(
             cache=self._cache,
             private=means.private,
+            offline=means.offline,
             context=means.context,
             escape=dockerfile.escape,
             origin=self._origin,

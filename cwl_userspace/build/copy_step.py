@@ -105,7 +105,8 @@ class _Sources:
             return [self._written(self._heredocs.pop(0))]
         name = self._text.expand(word)
         if self._adds and adding.is_address(name):
-            return [adding.download(name, self._tools.private, self._checksum)]
+            private, offline = self._tools.private, self._tools.offline
+            return [adding.download(name, private, self._checksum, offline)]
         if self._origin is not None:
             place = Place(self._origin.rootfs(), f"{self._name!r}")
             return place.find(name, self._excluded)

@@ -28,6 +28,7 @@ class Tools(NamedTuple):
 
     cache: Cache
     private: str
+    offline: bool
     context: Place
     escape: str
     origin: Callable[[str], Origin]

@@ -24,26 +24,33 @@ VERBS = {
     "ps": ("ps", "list the containers that run, or all"),
     "rm": ("rm", "remove containers"),
     "pull": ("pull", "fetch an image"),
+    "prefetch": ("prefetch", "fetch every image that CWL documents ask for"),
     "images": ("images", "list the images in the store"),
     "inspect": ("inspect", "show what is known of images and containers, as JSON"),
     "load": ("load", "load images from an archive or an OCI layout"),
     "import": ("import_", "make an image of a root file system in a tar"),
     "rmi": ("rmi", "remove images"),
     "prune": ("prune", "remove what is needed no more"),
+    "verify": ("verify", "compare the store with what was recorded, and repair it"),
+    "protect": ("protect", "keep images from being removed"),
+    "unprotect": ("protect:undo", "let protected images be removed again"),
     "kill": ("kill", "end a running container"),
     "stats": ("stats", "show the memory of a running container"),
     "build": ("build", "build an image from a Dockerfile"),
     "save": ("save", "write images to an archive that docker load reads"),
+    "flatten": ("flatten", "write an image's tree to a directory, a tar or a squashfs file"),
     "export": ("export", "write a container's tree to a tar"),
     "shim": ("shim", "make an executable named docker or podman that calls this one"),
     "setup": ("setup", "get proot without rights"),
+    "login": ("login", "keep a login for a registry, once that has taken it"),
+    "logout": ("logout", "forget the login for a registry"),
     "doctor": ("doctor", "say what works on this host, and why the rest does not"),
     "version": ("version", "show the version"),
     "help": ("help", "show this text"),
 }
 # Bytes that are no UTF-8, as Python has them in file names and arguments: they go out as they came.
 _RAW_BYTES = frozenset(map(chr, range(0xDC80, 0xDD00)))
-_GLOBAL_FLAGS = ("--quiet", "-q", "--debug", "-D", "--allow-root")
+_GLOBAL_FLAGS = ("--quiet", "-q", "--offline", "--debug", "-D", "--allow-root")
 
 
 def entry() -> NoReturn:
@@ -81,7 +88,7 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
     except UserspaceError as error:
         if debug:
             raise
-        _say(str(error))
+        complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -91,14 +98,14 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
         if debug:
             raise
         about = f": {error.filename}" if error.filename else ""
-        _say(f"{(error.strerror or str(error)).lower()}{about}; see cwl-userspace doctor")
+        complain(f"{(error.strerror or str(error)).lower()}{about}; see cwl-userspace doctor")
         return 125
 
 
 def _dispatch(words: list[str], usage: Usage | None) -> int:
     from cwl_userspace.cli.context import Context
 
-    engine, quiet = "", False
+    engine, quiet, offline = "", False, False
     while words and words[0].startswith("-"):
         word = words.pop(0)
         name, equals, value = word.partition("=")
@@ -112,6 +119,7 @@ def _dispatch(words: list[str], usage: Usage | None) -> int:
             words.insert(0, "help")
         elif word in _GLOBAL_FLAGS:
             quiet = quiet or word in ("--quiet", "-q")
+            offline = offline or word == "--offline"
         else:
             raise UsageError(f"no option {word} before the verb", "see cwl-userspace help")
     verb = words.pop(0) if words else "help"
@@ -119,13 +127,14 @@ def _dispatch(words: list[str], usage: Usage | None) -> int:
         verb = words.pop(0)
     if verb not in VERBS:
         raise UsageError(f"no verb {verb!r}", _nearest(verb))
-    return load(verb)(Context(os.environ, engine, quiet, usage), words)
+    return load(verb)(Context(os.environ, engine, quiet, usage, offline), words)
 
 
 def load(verb: str) -> Verb:
-    """What runs one of our verbs."""
-    module = __import__(f"cwl_userspace.cli.{VERBS[verb][0]}", fromlist=["command"])
-    command: Verb = module.command
+    """What runs one of our verbs: ``MODULE`` or ``MODULE:FUNCTION`` in the table."""
+    name, _, function = VERBS[verb][0].partition(":")
+    module = __import__(f"cwl_userspace.cli.{name}", fromlist=["command"])
+    command: Verb = getattr(module, function or "command")
     return command
 
 
@@ -136,8 +145,8 @@ def _nearest(verb: str) -> str:
     return f"did you mean {near[0]!r}?" if near else f"verbs: {', '.join(VERBS)}"
 
 
-def _say(message: str) -> None:
-    """One line. What an image says of itself is quoted in it, so nothing may steer a terminal."""
+def complain(message: str) -> None:
+    """One line for the user. What an image says is quoted in it: nothing may steer a terminal."""
     line = "".join(c if c.isprintable() or c in _RAW_BYTES else ascii(c)[1:-1] for c in message)
     data = f"cwl-userspace: {line}\n".encode("utf-8", "surrogateescape")
     try:

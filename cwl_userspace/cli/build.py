@@ -67,6 +67,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
             fetch=lambda name, platform: _image(context, name, platform, words.flag("pull"), uses),
             runner=lambda: _runner(context, output),
             say=lambda text: None if quiet else _say(text),
+            offline=context.settings.offline,
         )
         try:
             record = Builder(given.dockerfile, options, means).build()

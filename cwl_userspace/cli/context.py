@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cwl_userspace.cli.bars import Bars
     from cwl_userspace.digest import Digest
     from cwl_userspace.process import Usage
     from cwl_userspace.store.records import Record
@@ -19,19 +20,28 @@ if TYPE_CHECKING:
 class Context:
     """The caller's environment, and what follows from it; ``usage`` if he wants to know it."""
 
-    __slots__ = ("engine", "environ", "log", "settings", "store", "usage")
+    __slots__ = ("bars", "engine", "environ", "log", "settings", "store", "usage")
 
     def __init__(
-        self, environ: Mapping[str, str], engine: str, quiet: bool, usage: Usage | None = None
+        self,
+        environ: Mapping[str, str],
+        engine: str,
+        quiet: bool,
+        usage: Usage | None = None,
+        offline: bool = False,
     ) -> None:
         self.environ = environ
         self.settings: Settings = load(environ)
+        self.settings.offline = self.settings.offline or offline
         self.engine = engine or self.settings.engine
         self.log = Log(self.settings.state, quiet)
         self.store = opened(self.settings.store, self.settings.beneath, self.log.note)
+        self.store.share_files = self.settings.share_files != "never"
+        self.store.keep_blobs = self.settings.keep_blobs
         if self.settings.local_store:
             self.store.elsewhere = self._elsewhere
         self.usage = usage
+        self.bars: Bars | None = None  # of a fetch of several images at once
 
     def tree(self, record: Record) -> str:
         """The tree that a run of an image takes: one on local disk, where the settings want it.

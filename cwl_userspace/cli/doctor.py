@@ -44,6 +44,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     words = parse("doctor", OPTIONS, argv)
     if words.flag("help"):
         return show("doctor", "[--json] [--quick]", OPTIONS)
+    offline = words.flag("offline") or context.settings.offline
     report: dict[str, Any] = {
         "version": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
@@ -53,7 +54,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         "limits": limits.means(context.environ),
         "store": _store(context),
         "config": context.settings.config if os.path.exists(context.settings.config) else "",
-        "registries": [] if words.flag("offline") else _registries(context),
+        "registries": [] if offline else _registries(context),
     }
     report["engine"] = _chosen(context, report["engines"])
     if words.flag("json"):

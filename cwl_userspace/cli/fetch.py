@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from cwl_userspace.errors import ImageNotFound, InvalidReference
+from cwl_userspace.errors import ImageNotFound, InvalidReference, Offline
 from cwl_userspace.reference import DOCKER_HUB, ImageReference
 from cwl_userspace.store import records
 from cwl_userspace.store.inuse import note_use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cwl_userspace.cli.context import Context
     from cwl_userspace.image.source import Source
+    from cwl_userspace.settings import RegistrySettings
     from cwl_userspace.store.records import Record
 
 
@@ -35,31 +38,47 @@ def find_or_fetch(context: Context, name: str, platform: str = "") -> Record:
 def fetch(
     context: Context, reference: ImageReference, platform: str = "", refresh: bool = False
 ) -> Record:
-    """Fetch an image into the store; raise ImageError where nobody has it."""
+    """Fetch an image into the store; raise ImageError where nobody has it.
+
+    Without the network, what nobody has anew is taken as the store has it.
+    """
     from cwl_userspace.cli.progress import Progress
     from cwl_userspace.oci import Platform
     from cwl_userspace.store.images import ensure
 
     wanted = Platform.parse(platform) if platform else Platform.host()
-    with Progress(reference.familiar, context.log) as progress:
-        return ensure(
-            reference, sources(context, reference), context.store, wanted, progress, refresh
-        )
+    with Progress(reference.familiar, context.log, context.bars) as progress:
+        found = progress.watch(sources(context, reference))
+        try:
+            return ensure(reference, found, context.store, wanted, progress, refresh)
+        except Offline as error:
+            if not refresh:
+                raise
+            try:
+                return ensure(reference, (), context.store, wanted, progress)
+            except ImageNotFound:
+                raise error from None
 
 
 def sources(context: Context, reference: ImageReference) -> list[Source]:
-    """Where an image may be: the registry's mirrors in order, then the registry itself."""
-    from cwl_userspace.image.credentials import Credentials
+    """Where an image may be: the registry's mirrors in order, then the registry itself.
+
+    Offline: the mirrors on disk, and none of what would ask the network.
+    """
     from cwl_userspace.image.layout import Layout
+
+    mirrors = _mirrors(context, reference)
+    if context.settings.offline:
+        from cwl_userspace.image.offline import Closed
+
+        on_disk = [mirror.removeprefix("oci:") for mirror in mirrors if mirror.startswith("oci:")]
+        return [*map(Layout.directory, on_disk), Closed()]
+    from cwl_userspace.image.credentials import Credentials
     from cwl_userspace.image.registry import Registry
 
-    registries = context.settings.registries
-    entry = registries.get(reference.registry)
-    if entry is None and reference.registry == DOCKER_HUB:
-        entry = registries.get("index.docker.io") or registries.get("registry-1.docker.io")
     credentials = Credentials.from_environment(context.environ)
     found: list[Source] = []
-    for mirror in entry.mirrors if entry else ():
+    for mirror in mirrors:
         if mirror.startswith("oci:"):
             found.append(Layout.directory(mirror.removeprefix("oci:")))
         else:
@@ -73,12 +92,26 @@ def sources(context: Context, reference: ImageReference) -> list[Source]:
                     known=context.store.blob,
                 )
             )
+    entry = _settings(context, reference)
     insecure = entry.insecure if entry else False
     known = context.store.blob
     found.append(
         Registry(reference.registry, insecure=insecure, credentials=credentials, known=known)
     )
     return found
+
+
+def _settings(context: Context, reference: ImageReference) -> RegistrySettings | None:
+    registries = context.settings.registries
+    entry = registries.get(reference.registry)
+    if entry is None and reference.registry == DOCKER_HUB:
+        entry = registries.get("index.docker.io") or registries.get("registry-1.docker.io")
+    return entry
+
+
+def _mirrors(context: Context, reference: ImageReference) -> Sequence[str]:
+    entry = _settings(context, reference)
+    return entry.mirrors if entry else ()
 
 
 def _insecure(context: Context, mirror: str) -> bool:

@@ -25,7 +25,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
 
     if argv and argv[0] in VERBS and argv[0] != "help":
         return load(argv[0])(context, ["--help"])
-    print("usage: cwl-userspace [--engine NAME] [--quiet] [--debug] VERB ...\n")
+    print("usage: cwl-userspace [--engine NAME] [--offline] [--quiet] [--debug] VERB ...\n")
     print("Run the container of any CWL tool in user space.\n\nverbs:")
     for verb, (_, summary) in VERBS.items():
         print(f"  {verb:<10} {summary}")

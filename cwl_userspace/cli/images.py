@@ -2,57 +2,86 @@
 
 from __future__ import annotations
 
-import json
+import fnmatch
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
-from cwl_userspace.cli.table import table
-from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
+from cwl_userspace.cli.table import human_size, table
+from cwl_userspace.cli.template import render
+from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, Words, parse
 from cwl_userspace.errors import ImageNotFound, UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
+from cwl_userspace.store.protect import is_protected
+from cwl_userspace.store.sizes import Sizes, sizes
+from cwl_userspace.store.users import last_use
 
 OPTIONS = (
     Option("-q --quiet", FLAG, "only the ids"),
     Option("-a --all", FLAG, "accepted: all are always listed"),
+    Option("-s --size", FLAG, "look at every file: what images have in common, and alone"),
+    Option("--digests", FLAG, "the digest of each manifest"),
     Option("--no-trunc", FLAG, "whole ids"),
-    Option("--format", VALUE, "json: one object a line", "json"),
+    Option("-f --filter", LIST, "dangling=, protected= or reference=PATTERN", "KEY=VALUE"),
+    Option("--format", VALUE, "json: an object a line; or {{.ID}} and the like", "TEMPLATE"),
     Option("--help", FLAG, "show this text"),
 )
-_TITLES = {
-    "Repository": "REPOSITORY",
-    "Tag": "TAG",
-    "ID": "IMAGE ID",
-    "CreatedAt": "FETCHED",
-    "Size": "SIZE",
-}
+_TITLES = {"Repository": "REPOSITORY", "Tag": "TAG", "ID": "IMAGE ID", "FetchedSince": "FETCHED",
+           "Size": "SIZE"}  # fmt: skip
 _WHERE = {"Store": "STORE"}
+_SIZES = {"SharedSize": "SHARED", "UniqueSize": "UNIQUE"}
 _NONE = "<none>"
+_UNKNOWN = "N/A"
+_YES = {"true": True, "1": True, "false": False, "0": False}
+_STEPS = ((60, "second"), (60, "minute"), (24, "hour"), (7, "day"), (52, "week"), (1e9, "year"))
+
+
+class Row(NamedTuple):
+    """One line of the list: a name of an image, or an image without a name."""
+
+    reference: ImageReference | None
+    record: records.Record
+    protected: bool
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
-    """List all images, or those of one repository or name."""
+    """List all images, or those of one repository or name, in the order of names."""
     words = parse("images", OPTIONS, argv)
     if words.flag("help"):
         return show("images", "[OPTIONS] [NAME]", OPTIONS)
-    if words.value("format") not in ("", "json"):
-        raise UsageError(f"--format is {words.value('format')!r}", "expected json")
     context.store.check()
-    rows = [_cells(row, words.flag("no-trunc")) for row in _rows(context, words.arguments)]
+    rows = [row for row in _rows(context, words.arguments) if _passes(row, words.list("filter"))]
+    form = words.value("format")
     if words.flag("quiet"):
-        rows = [{"ID": identifier} for identifier in dict.fromkeys(row["ID"] for row in rows)]
-        print("".join(f"{row['ID']}\n" for row in rows), end="")
-    elif words.value("format") == "json":
-        print("".join(f"{json.dumps(row)}\n" for row in rows), end="")
+        short = (_identifier(row.record, words) for row in rows)
+        print("".join(f"{identifier}\n" for identifier in dict.fromkeys(short)), end="")
+        return 0
+    deep = words.flag("size") or "SharedSize" in form or "UniqueSize" in form
+    measured = _measured(context, rows) if deep else {}
+    cells = [_cells(context, row, words, measured) for row in rows]
+    if form and form != "table":
+        print("".join(f"{render(form, line)}\n" for line in cells), end="")
     else:
         several = _WHERE if context.settings.beneath else {}
-        print(table({**_TITLES, **several}, rows), end="")
+        print(table({**_titles(words, rows), **several}, cells), end="")
     return 0
 
 
-def _rows(context: Context, wanted: Sequence[str]) -> Iterator[tuple[str, str, records.Record]]:
+def _titles(words: Words, rows: Sequence[Row]) -> dict[str, str]:
+    titles = dict(_TITLES)
+    if words.flag("digests"):
+        titles = {"Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", **titles}
+    if words.flag("size"):
+        titles |= _SIZES
+    if any(row.protected for row in rows):
+        titles["Protected"] = "PROTECTED"
+    return titles
+
+
+def _rows(context: Context, wanted: Sequence[str]) -> Iterator[Row]:
     named = set()
     for name, _ in records.names(context.store):
         reference = ImageReference.parse(name)
@@ -63,12 +92,10 @@ def _rows(context: Context, wanted: Sequence[str]) -> Iterator[tuple[str, str, r
         except ImageNotFound:
             continue
         named.add(record.id.hex)
-        tag = reference.tag if reference.tag and not reference.digest else _NONE
-        short = ImageReference(reference.registry, reference.repository, None).familiar
-        yield short, tag, record
+        yield Row(reference, record, is_protected(context.store, name))
     for identifier in records.identifiers(context.store):
         if identifier not in named and not wanted:
-            yield _NONE, _NONE, records.by_id(context.store, identifier)
+            yield Row(None, records.by_id(context.store, identifier), False)
 
 
 def _is_wanted(reference: ImageReference, wanted: str) -> bool:
@@ -78,21 +105,84 @@ def _is_wanted(reference: ImageReference, wanted: str) -> bool:
     return same and (not explicit or records.key_of(asked) == records.key_of(reference))
 
 
-def _cells(row: tuple[str, str, records.Record], whole: bool) -> dict[str, str]:
-    repository, tag, record = row
+def _passes(row: Row, filters: Sequence[str]) -> bool:
+    """True if a row fits all filters; raise UsageError for one that is not known."""
+    return all(_fits(row, *text.partition("=")[::2]) for text in filters)
+
+
+def _fits(row: Row, key: str, value: str) -> bool:
+    if key == "reference":
+        named = row.reference
+        if named is None:
+            return False
+        shown = (named.familiar, str(named), named.familiar.rpartition(":")[0], named.name)
+        return any(fnmatch.fnmatchcase(text, value) for text in shown)
+    if key in ("dangling", "protected") and value in _YES:
+        return (row.reference is None if key == "dangling" else row.protected) == _YES[value]
+    raise UsageError(
+        f"the filter {key}={value} is not known",
+        "expected dangling=true, protected=true or reference=PATTERN",
+    )
+
+
+def _measured(context: Context, rows: Sequence[Row]) -> dict[str, Sizes]:
+    """The sizes of each tree; one that several images have is shared as a whole."""
+    images: dict[str, set[str]] = {}
+    for identifier in records.identifiers(context.store):
+        record = records.by_id(context.store, identifier)
+        images.setdefault(record.chain.hex, set()).add(identifier)
+    found = {}
+    for chain in {row.record.chain for row in rows}:
+        seen = sizes(context.store.tree(chain))
+        several = len(images.get(chain.hex, ())) > 1
+        found[chain.hex] = Sizes(seen.all, seen.all) if several else seen
+    return found
+
+
+def _cells(context: Context, row: Row, words: Words, measured: dict[str, Sizes]) -> dict[str, str]:
+    record, named = row.record, row.reference
+    seen = measured.get(record.chain.hex)
+    used = last_use(context.store, record.id.hex)
+    digest = str(named.digest) if named and named.digest else record.manifest
     return {
-        "Repository": repository,
-        "Tag": tag,
-        "ID": str(record.id) if whole else record.id.hex[:12],
-        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(record.created)),
-        "Size": _human(record.size),
+        "Containers": _UNKNOWN,
+        "CreatedAt": _stamp(record.created),
+        "CreatedSince": _age(record.created),
+        "Digest": digest or _NONE,
+        "FetchedSince": _age(record.created),
+        "ID": _identifier(record, words),
+        "LastUsed": _stamp(used) if used else _UNKNOWN,
+        "Protected": "yes" if row.protected else "",
+        "Repository": _repository(named),
+        "SharedSize": human_size(seen.shared) if seen else _UNKNOWN,
+        "Size": human_size(record.size),
         "Store": record.store,
+        "Tag": named.tag if named and named.tag and not named.digest else _NONE,
+        "UniqueSize": human_size(seen.all - seen.shared) if seen else _UNKNOWN,
+        "VirtualSize": human_size(record.size),
     }
 
 
-def _human(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g}{unit}"
-        size /= 1000
-    return f"{size:.3g}TB"
+def _repository(named: ImageReference | None) -> str:
+    if named is None:
+        return _NONE
+    return ImageReference(named.registry, named.repository, None).familiar
+
+
+def _identifier(record: records.Record, words: Words) -> str:
+    return str(record.id) if words.flag("no-trunc") else record.id.hex[:12]
+
+
+def _stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
+
+
+def _age(since: float) -> str:
+    """How long ago something was, in the largest unit of which there is one."""
+    age = max(time.time() - since, 0)
+    unit = ""
+    for step, unit in _STEPS:  # noqa: B007
+        if age < step:
+            break
+        age /= step
+    return f"{int(age)} {unit}{'' if int(age) == 1 else 's'} ago"

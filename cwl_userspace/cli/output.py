@@ -1,16 +1,18 @@
-"""Write an archive to a file, whole or not at all, or to standard output."""
+"""Write a file or a directory whole or not at all, or an archive to standard output."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from cwl_userspace.errors import UsageError
+from cwl_userspace.image.confine import remove_tree
 
 Write = Callable[[bytes], object]
 
 
-def write_archive(verb: str, output: str, produce: Callable[[Write], None]) -> None:
+def write_archive(verb: str, output: str, produce: Callable[[Write], object]) -> None:
     """Have ``produce`` write to the file ``output``, or to standard output if that is empty.
 
     Raise UsageError rather than write to a terminal.
@@ -22,17 +24,30 @@ def write_archive(verb: str, output: str, produce: Callable[[Write], None]) -> N
             )
         produce(lambda data: _write(1, data))
         return
-    aside = f"{output}.{os.getpid()}.part"
-    try:
+    with aside_of(output) as aside:
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             produce(lambda data: _write(fd, data))
         finally:
             os.close(fd)
-        os.replace(aside, output)
+
+
+@contextlib.contextmanager
+def aside_of(target: str) -> Iterator[str]:
+    """A name beside a target for a file or directory, which takes its place if all goes well."""
+    target = target.rstrip("/") or target
+    aside = f"{target}.{os.getpid()}.part"
+    try:
+        yield aside
+        if os.path.isdir(target) and not os.path.islink(target) and os.path.isdir(aside):
+            old = f"{target}.{os.getpid()}.old"
+            os.rename(target, old)
+            os.rename(aside, target)
+            remove_tree(old)
+        else:
+            os.replace(aside, target)
     except BaseException:
-        if os.path.lexists(aside):
-            os.unlink(aside)
+        remove_tree(aside)
         raise
 
 

@@ -38,7 +38,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     context.log.quiet = context.log.quiet or words.flag("quiet")
     sources = _sources(context, words)
     with Progress("proot", context.log) as progress:
-        path = keep(context.store, "proot", sources, progress)
+        path = keep(context.store, "proot", sources, progress, context.settings.offline)
     facts = {**examine(path, "fetch another build"), "path": path}
     probe.forget(context.settings.cache, "proot")
     if facts["reason"]:

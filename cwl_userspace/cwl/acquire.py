@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from cwl_userspace.cwl.places import is_web
 from cwl_userspace.errors import ImageError, ImageNotFound, InvalidReference
 from cwl_userspace.image.archive import Loadable, loadable
-from cwl_userspace.image.download import from_url
+from cwl_userspace.image.offline import from_web
 from cwl_userspace.image.tarball import Tarball
 from cwl_userspace.oci import Platform
 from cwl_userspace.reference import ImageReference
@@ -33,7 +33,14 @@ def has(store: Store, name: str) -> bool:
 
 
 def acquire(
-    store: Store, kind: str, place: str, name: str, wanted: str, say: Say, anew: bool
+    store: Store,
+    kind: str,
+    place: str,
+    name: str,
+    wanted: str,
+    say: Say,
+    anew: bool,
+    offline: bool,
 ) -> None:
     """File the image in a file or behind a URL under *name*, unless it is there and not *anew*.
 
@@ -47,21 +54,21 @@ def acquire(
             return
         say(f"{'loading' if kind == 'dockerLoad' else 'importing'} the image of {place}")
         if kind == "dockerLoad":
-            _load(store, place, name, wanted)
+            _load(store, place, name, wanted, offline)
         else:
             names = [ImageReference.parse(text) for text in (name, wanted) if text]
-            tarball = Tarball(_chunks(place), place)
+            tarball = Tarball(_chunks(place, offline), place)
             image = tarball.only_image(Platform.host())
             add(store, image, tarball, names, _quiet, whiteouts=False)
 
 
-def _load(store: Store, place: str, name: str, wanted: str) -> None:
+def _load(store: Store, place: str, name: str, wanted: str, offline: bool) -> None:
     with workspace(store) as spool:
         path = place
         if is_web(place):
             path = os.path.join(spool, "download")
             with open(path, "wb") as file:
-                for chunk in from_url(place):
+                for chunk in from_web(place, offline):
                     file.write(chunk)
         entry = _chosen(loadable(path, spool, Platform.host()), place, wanted)
         names = [ImageReference.parse(name)]
@@ -100,9 +107,9 @@ def _listed(entries: Sequence[Loadable]) -> str:
     return ", ".join(names) or "images without a name"
 
 
-def _chunks(place: str) -> Iterator[bytes]:
+def _chunks(place: str, offline: bool) -> Iterator[bytes]:
     if is_web(place):
-        yield from from_url(place)
+        yield from from_web(place, offline)
         return
     with open(place, "rb") as file:
         while chunk := file.read(_CHUNK):

@@ -23,7 +23,7 @@ from cwl_userspace.cwl.places import digest, is_web, place_of
 from cwl_userspace.cwl.store import store_of
 from cwl_userspace.errors import UserspaceError
 from cwl_userspace.reference import ImageReference
-from cwl_userspace.settings import load
+from cwl_userspace.settings import Settings, load
 from cwl_userspace.store.store import Store
 
 Requirement = MutableMapping[str, Any]
@@ -95,7 +95,7 @@ def prepared(want: Want, pull: bool, anew: bool) -> tuple[Requirement, Fetch]:
         store = store_of(settings)
         if not kind:
             return want.requirement, lambda: _local(want, store)
-        return _from_file(want, kind, store, settings.cache, pull, anew)
+        return _from_file(want, kind, store, settings, pull, anew)
     except UserspaceError as error:
         want.refuse(kind, error)
 
@@ -115,7 +115,7 @@ def _local(want: Want, store: Store) -> None:
 
 
 def _from_file(
-    want: Want, kind: str, store: Store, cache: str, pull: bool, anew: bool
+    want: Want, kind: str, store: Store, settings: Settings, pull: bool, anew: bool
 ) -> tuple[Requirement, Fetch]:
     wanted = want.text("dockerImageId")
     here = bool(wanted) and not anew and has(store, wanted)
@@ -127,7 +127,7 @@ def _from_file(
         _logger.info("%s: the image %s of the store is used", error.message, wanted)
         return _with_id(want, wanted), _nothing
     web = is_web(place)
-    name = _name(kind, place if web else digest(place, cache), wanted)
+    name = _name(kind, place if web else digest(place, settings.cache), wanted)
     if web and here and not has(store, name):
         return _with_id(want, wanted), _nothing
 
@@ -135,7 +135,8 @@ def _from_file(
         try:
             if not pull and not has(store, name):
                 want.refuse(kind, f"the image of {place} is not here; leave out --disable-pull")
-            acquire(store, kind, place, name, wanted, _logger.info, anew=web and anew and pull)
+            afresh = web and anew and pull
+            acquire(store, kind, place, name, wanted, _logger.info, afresh, settings.offline)
         except UserspaceError as error:
             want.refuse(kind, error)
 

@@ -47,15 +47,15 @@ def place_of(text: str, document: str) -> str:
         )
     if document.startswith(_WEB):
         return urljoin(document, quote(text))
-    beside = os.path.dirname(_path(document))
+    beside = os.path.dirname(path_of(document))
     path = os.path.normpath(os.path.join(beside, text))
     if not os.path.exists(path) and os.path.exists(text):
         path = os.path.abspath(text)
     return _regular(path)
 
 
-def _path(document: str) -> str:
-    """schema-salad cuts a file URL to a relative path and leaves it quoted."""
+def path_of(document: str) -> str:
+    """The absolute path of a document: schema-salad cuts a file URL to a relative path, quoted."""
     path = urlsplit(document).path if document.startswith("file:") else document
     return os.path.abspath(unquote(path))
 

@@ -97,7 +97,7 @@ class UserspaceCommandLineTool(CommandLineTool):
             return lambda: None
         original, used = self.userspace_docker
         given = original if used is current else current
-        want = images.Want(given, bool(required), self._document(given))
+        want = images.Want(given, bool(required), self.document_of(given))
         try:
             if given is not original:
                 images.check(want)
@@ -111,7 +111,7 @@ class UserspaceCommandLineTool(CommandLineTool):
         self.hints = [used if item is current else item for item in self.hints]
         return fetch
 
-    def _document(self, requirement: Any) -> str:
+    def document_of(self, requirement: Any) -> str:
         """The file that a requirement stands in, which may be that of a workflow around."""
         named = getattr(getattr(requirement, "lc", None), "filename", None)
         return str(named or self.tool["id"]).partition("#")[0]

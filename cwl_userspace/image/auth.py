@@ -82,6 +82,11 @@ class Authenticator:
         """The Authorization for a repository, or None as long as nobody has asked for one."""
         return self._values.get(repository)
 
+    def basic(self) -> str:
+        """User name and password for a registry that has not asked, or nothing if we have none."""
+        login = self._credentials.login(self._registry, "")
+        return _basic(login.username, login.password) if login and login.username else ""
+
     def answer(self, repository: str, response: requests.Response, sent: str | None) -> None:
         """Obtain what a 401 (or a 403 for a narrow token) asks for; ``sent`` did not satisfy it.
 
@@ -102,16 +107,19 @@ class Authenticator:
         """The error for a repository that stays closed to us."""
         label = self._transport.label
         login = self._credentials.login(self._registry, repository)
+        if not repository:
+            return AuthenticationError(f"{label} refuses this login{said}", "nothing was kept")
         if login is not None:
             return AuthenticationError(
                 f"{label} refuses access to {repository} with the login in {login.origin}{said}",
-                f"log in again (docker login {self._registry}) or ask its owner for access",
+                f"log in again (cwl-userspace login {self._registry}) or ask its owner for access",
             )
         files = ", ".join(self._credentials.files) or "no file"
         return AuthenticationError(
             f"{label} refuses access to {repository} without a login{said}",
-            "check the name; if the image is private, log in with docker login or podman login, "
-            f"or name their file in REGISTRY_AUTH_FILE (looked in {files})",
+            "check the name; if the image is private: cwl-userspace login "
+            f"{self._registry}, or name a file with logins in REGISTRY_AUTH_FILE "
+            f"(looked in {files})",
         )
 
     def _obtain(
@@ -143,7 +151,8 @@ class Authenticator:
     ) -> str:
         realm = parameters.get("realm", "")
         self._check_realm(realm, url)
-        query = {"scope": parameters.get("scope") or f"repository:{repository}:pull"}
+        scope = parameters.get("scope") or (repository and f"repository:{repository}:pull")
+        query = {"scope": scope} if scope else {}
         if parameters.get("service"):
             query["service"] = parameters["service"]
         response = None

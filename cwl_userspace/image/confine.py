@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from cwl_userspace.errors import LayerError
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NOT_A_DIRECTORY = (errno.ELOOP, errno.ENOTDIR)
+WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NOT_A_DIRECTORY = (errno.ELOOP, errno.ENOTDIR)
 _LINK_LIMIT = 40
 _DEPTH_LIMIT = 100
 
@@ -43,7 +43,7 @@ class Root:
     """An open directory below which names are resolved. Close it after use."""
 
     def __init__(self, path: str | bytes) -> None:
-        self.fd = os.open(path, _WALK & ~os.O_NOFOLLOW)
+        self.fd = os.open(path, WALK & ~os.O_NOFOLLOW)
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -115,14 +115,14 @@ def _step(walked: Walked, part: bytes, make: MakeDirectory | None) -> bytes | No
     """Enter ``part``, or return the text of the link that it is."""
     while True:
         try:
-            walked.replace(os.open(part, _WALK, dir_fd=walked.fd), (*walked.parts, part))
+            walked.replace(os.open(part, WALK, dir_fd=walked.fd), (*walked.parts, part))
             return None
         except FileNotFoundError:
             if make is None:
                 raise Missing from None
             make.missing(walked, part)
         except OSError as error:
-            if error.errno not in _NOT_A_DIRECTORY:
+            if error.errno not in NOT_A_DIRECTORY:
                 raise
             try:
                 return os.readlink(part, dir_fd=walked.fd)

@@ -18,9 +18,9 @@ from cwl_userspace.reference import DOCKER_HUB
 
 # Docker keeps the login of its hub under the first of these.
 _HUB_KEYS = ("index.docker.io", DOCKER_HUB, "registry-1.docker.io")
-_HUB_SERVER = "https://index.docker.io/v1/"
+HUB_SERVER = "https://index.docker.io/v1/"
 # A helper that gives this user name means an identity token (docker/cli, types.AuthConfig).
-_TOKEN_USER = "<token>"
+TOKEN_USER = "<token>"
 _SIZE_LIMIT = 4 << 20
 
 
@@ -42,6 +42,7 @@ class Credentials:
 
     def __init__(self, files: Sequence[str] = ()) -> None:
         self.files = tuple(files)
+        self._fixed: Login | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Credentials:
@@ -57,17 +58,27 @@ class Credentials:
             files.append(os.path.join(env["XDG_RUNTIME_DIR"], "containers", "auth.json"))
         return cls(files)
 
+    @classmethod
+    def fixed(cls, login: Login) -> Credentials:
+        """This login, whatever is asked for."""
+        found = cls()
+        found._fixed = login
+        return found
+
     def login(self, registry: str, repository: str) -> Login | None:
         """The login for a repository of a registry (``host`` or ``host:port``), if there is one."""
+        if self._fixed is not None:
+            return self._fixed
         for path in self.files:
-            document = _read(path)
+            document = read_file(path)
             if document is not None and (found := _find(document, path, registry, repository)):
                 return found
         return None
 
 
-def _read(path: str) -> dict[str, Any] | None:
-    hint = "log in again with docker login or podman login, or mend the file"
+def read_file(path: str) -> dict[str, Any] | None:
+    """What such a file says, or None if there is none; raise SettingsError if it is damaged."""
+    hint = "log in again with cwl-userspace login, or mend the file"
     try:
         with open(path, "rb") as file:
             raw = file.read(_SIZE_LIMIT)
@@ -87,12 +98,10 @@ def _read(path: str) -> dict[str, Any] | None:
 
 def _find(document: dict[str, Any], path: str, registry: str, repository: str) -> Login | None:
     """Docker's order: the helper of the registry, the store for all, the file itself."""
-    helpers = _object(document.get("credHelpers"), path, "credHelpers")
-    for host in _hosts(registry):
-        if host in helpers:
-            return _from_helper(str(helpers[host]), registry)
-    store = document.get("credsStore")
-    if isinstance(store, str) and store:
+    own = _own_helper(document, path, registry)
+    if own:
+        return _from_helper(own, registry)
+    if store := helper_of(document, path, registry):
         try:
             if (found := _from_helper(store, registry)) is not None:
                 return found
@@ -106,7 +115,20 @@ def _find(document: dict[str, Any], path: str, registry: str, repository: str) -
     return None
 
 
-def _hosts(registry: str) -> tuple[str, ...]:
+def helper_of(document: dict[str, Any], path: str, registry: str) -> str:
+    """The credential helper that such a file names for a registry, or nothing."""
+    store = document.get("credsStore")
+    return _own_helper(document, path, registry) or (store if isinstance(store, str) else "")
+
+
+def _own_helper(document: dict[str, Any], path: str, registry: str) -> str:
+    helpers = _object(document.get("credHelpers"), path, "credHelpers")
+    found = (str(helpers[host]) for host in hosts_of(registry) if host in helpers)
+    return next(found, "")
+
+
+def hosts_of(registry: str) -> tuple[str, ...]:
+    """All names of a registry; several only for Docker's hub."""
     return _HUB_KEYS if registry in _HUB_KEYS else (registry.lower(),)
 
 
@@ -114,7 +136,7 @@ def _keys(registry: str, repository: str) -> Iterator[str]:
     """``host/a/b``, ``host/a``, ``host``: the most exact entry wins (containers-auth.json(5))."""
     parts = repository.split("/") if repository else []
     for length in range(len(parts), -1, -1):
-        for host in _hosts(registry):
+        for host in hosts_of(registry):
             yield "/".join([host, *parts[:length]])
 
 
@@ -122,11 +144,15 @@ def _by_name(auths: dict[str, Any]) -> dict[str, Any]:
     """Entries under plain names; Docker also writes ``https://host/v1/`` for ``host``."""
     names = {key.lower(): entry for key, entry in auths.items() if "://" not in key}
     for key, entry in auths.items():
-        if "://" in key:
-            names.setdefault(key.partition("://")[2].partition("/")[0].lower(), entry)
-        else:
-            names.setdefault(key.lower().rstrip("/").removesuffix("/v1").removesuffix("/v2"), entry)
+        names.setdefault(spelled(key), entry)
     return names
+
+
+def spelled(key: str) -> str:
+    """The plain name of an entry: a registry, or a registry and a part of its repositories."""
+    if "://" in key:
+        return key.partition("://")[2].partition("/")[0].lower()
+    return key.lower().rstrip("/").removesuffix("/v1").removesuffix("/v2")
 
 
 def _entry(entry: dict[str, Any], path: str, key: str) -> Login | None:
@@ -151,13 +177,13 @@ def _decode(text: str, path: str, key: str) -> tuple[str, str]:
         # The value is not shown: it is a secret, if a damaged one.
         raise SettingsError(
             f"the auth of {key} in {path} is not the base64 form of user:password",
-            f"log in again: docker login {key}",
+            f"log in again: cwl-userspace login {key}",
         )
     return username, password.strip("\x00")
 
 
 def _from_helper(helper: str, registry: str) -> Login | None:
-    server = _HUB_SERVER if registry in _HUB_KEYS else registry
+    server = HUB_SERVER if registry in _HUB_KEYS else registry
     found = credhelper.ask(helper, server)
     if found is None:
         return None
@@ -165,7 +191,7 @@ def _from_helper(helper: str, registry: str) -> Login | None:
 
 
 def _with_token_user(login: Login) -> Login:
-    if login.username == _TOKEN_USER:
+    if login.username == TOKEN_USER:
         return Login(login.origin, identity_token=login.password)
     return login
 

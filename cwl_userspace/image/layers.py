@@ -15,12 +15,16 @@ from cwl_userspace.errors import LayerError
 from cwl_userspace.image import tar
 from cwl_userspace.image.confine import MakeDirectory, Missing, Parts, Root, Walked, children, split
 from cwl_userspace.image.confine import remove as remove_name
+from cwl_userspace.image.contents import Journal, crc32
+from cwl_userspace.image.trail import Trail
+from cwl_userspace.image.umask import umask
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _RESERVED = b".wh..wh."
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BUILDING = 0o700
+_NO_NAMES = (b"", b".", b"..")
 # What an entry can ask for that cannot be; other errors are the store's (no space, no rights).
 _OF_THE_LAYER = (
     errno.EEXIST,
@@ -34,16 +38,18 @@ _OF_THE_LAYER = (
 
 
 class Tree(MakeDirectory):
-    """A root file system under construction. ``apply`` layers lowest first, then ``finish``."""
+    """A root file system under construction, told to a journal. ``apply`` layers, ``finish``."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, journal: Journal | None = None) -> None:
         self._root = Root(path)
-        self._umask = _umask()
-        self._directories: dict[Parts, tuple[int, float | None]] = {}
+        self._journal = journal or Journal()
+        self._umask = umask()
+        # Nothing has the time of its making: an image would have another tree on each host.
+        self._directories: dict[Parts, tuple[int, float]] = {(): (0o755, 0)}
         self._touched: set[Parts] = set()
         self._tracking = False
-        self._parent: Walked | None = None
-        self._parent_parts: Parts = ()
+        self._trail = Trail(self._root, self)
+        self._head: bytes | None = None  # the directory of the entry before, as the archive has it
         self._applied = 0
         self.dropped_devices = 0
         self.dropped_setuid = 0
@@ -53,7 +59,7 @@ class Tree(MakeDirectory):
     def adopt(self) -> None:
         """Take what the tree holds already for lower layers; before the first ``apply``.
 
-        Directories that their modes close to us are opened, and closed again by ``finish``.
+        Its directories are ours to write, and get their modes and times back by ``finish``.
         """
         self._applied = 1
         waiting: list[Parts] = [()]
@@ -64,7 +70,7 @@ class Tree(MakeDirectory):
             mode = stat.S_IMODE(found.st_mode)
             if mode & _BUILDING != _BUILDING:
                 os.chmod(name, mode | _BUILDING, dir_fd=self._root.fd)
-                self._directories[parts] = (mode, found.st_mtime_ns / 1e9)
+            self._directories[parts] = (mode, found.st_mtime_ns / 1e9)
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root.fd)
             try:
                 waiting += [(*parts, child) for child, inner in children(fd) if inner]
@@ -72,7 +78,7 @@ class Tree(MakeDirectory):
                 os.close(fd)
 
     def apply(self, data: tar.Bytes, whiteouts: bool = True) -> None:
-        """Apply one layer; raise LayerError if it is damaged or hostile.
+        """Apply one layer, the lowest first; raise LayerError if it is damaged or hostile.
 
         Without ``whiteouts`` (a rootfs tar is no layer) a ``.wh.`` name is refused: the same bytes
         as a layer make another tree, and both would be filed under one DiffID.
@@ -90,31 +96,30 @@ class Tree(MakeDirectory):
                     "the archive is damaged",
                 ) from None
         self._applied += 1
-        self._forget_parent()
+        self._forget()
 
     def finish(self) -> None:
         """Set the directories' modes and times, and let go of the tree."""
-        self._forget_parent()
+        self._forget()
         for parts in sorted(self._directories, key=len, reverse=True):
             mode, mtime = self._directories[parts]
             name = b"/".join(parts) or b"."
-            if mtime is not None:
-                stamp = int(mtime * 1_000_000_000)
-                os.utime(name, ns=(stamp, stamp), dir_fd=self._root.fd, follow_symlinks=False)
+            stamp = int(mtime * 1_000_000_000)
+            os.utime(name, ns=(stamp, stamp), dir_fd=self._root.fd, follow_symlinks=False)
             os.chmod(name, mode, dir_fd=self._root.fd)
         self.close()
 
     def close(self) -> None:
         """Let go of the tree as it is."""
-        self._forget_parent()
+        self._forget()
         self._root.close()
 
     # What the walk through a path asks for.
 
     def missing(self, walked: Walked, part: bytes) -> None:
-        """An entry came before its directory: make it, 0755 in the end."""
+        """An entry came before its directory: make it, 0755 and from 1970 in the end."""
         os.mkdir(part, _BUILDING, dir_fd=walked.fd)
-        self._note_directory((*walked.parts, part), 0o755, None)
+        self._note_directory((*walked.parts, part), 0o755, 0)
 
     def blocked(self, walked: Walked, part: bytes) -> None:
         """A file stands where the path needs a directory: the later entry wins."""
@@ -123,22 +128,23 @@ class Tree(MakeDirectory):
     # One entry.
 
     def _apply_entry(self, entry: tar.Entry, data: tar.Bytes, whiteouts: bool) -> None:
-        parts = split(entry.name)
-        if not parts:
-            self._apply_root(entry, data)
-            return
-        if _RESERVED in entry.name and any(p.startswith(_RESERVED) for p in parts[:-1]):
-            return  # AUFS keeps its own files there
-        name = parts[-1]
-        if name.startswith(_WHITEOUT):
-            if not whiteouts:
-                raise LayerError(
-                    f"{data.what} holds {name!r:.80}, which only a layer of an image has a use for",
-                    "make the tar again without it (tar --exclude='.wh.*')",
-                )
-            self._whiteout(parts[:-1], name, data)
-            return
-        parent = self._open_parent(parts[:-1])
+        head, _, name = entry.name.rpartition(b"/")
+        if head == self._head and not name.startswith(_WHITEOUT) and name not in _NO_NAMES:
+            parent = self._trail.current
+        else:
+            parts = split(entry.name)
+            if not parts:
+                self._apply_root(entry, data)
+                return
+            if _RESERVED in entry.name and any(p.startswith(_RESERVED) for p in parts[:-1]):
+                return  # AUFS keeps its own files there
+            if parts[-1].startswith(_WHITEOUT):
+                self._check_whiteout(parts[-1], data, whiteouts)
+                self._whiteout(parts[:-1], parts[-1], data)
+                return
+            parent = self._trail.go(parts[:-1])
+            self._head = head if parts[-1] == name else None
+            name = parts[-1]
         place = (*parent.parts, name)
         if entry.kind == tar.DIRECTORY:
             self._directory(parent, name, entry)
@@ -158,7 +164,7 @@ class Tree(MakeDirectory):
         """The entry ``./`` gives the root's own mode; it can be nothing but a directory."""
         if entry.kind != tar.DIRECTORY:
             raise LayerError(f"{data.what} replaces the root of the tree", "the image is hostile")
-        self._directories[()] = (entry.mode & 0o1777, entry.mtime)
+        self._note_directory((), entry.mode & 0o1777, entry.mtime)
 
     def _directory(self, parent: Walked, name: bytes, entry: tar.Entry) -> None:
         try:
@@ -177,8 +183,10 @@ class Tree(MakeDirectory):
         except FileExistsError:
             self._remove(parent, name)
             fd = os.open(name, _CREATE, mode, dir_fd=parent.fd)
+        crc = 0
         try:
             for piece in data.pieces(entry.size):
+                crc = crc32(piece, crc)
                 written = os.write(fd, piece)
                 while written < len(piece):
                     written += os.write(fd, piece[written:])
@@ -188,6 +196,7 @@ class Tree(MakeDirectory):
             os.utime(fd, ns=(stamp, stamp))
         finally:
             os.close(fd)
+        self._journal.file((*parent.parts, name), mode, entry.size, entry.mtime, crc)
         self._count_setuid(entry.mode)
         self.files += 1
         self.bytes += entry.size
@@ -202,6 +211,7 @@ class Tree(MakeDirectory):
             os.symlink(entry.link, name, dir_fd=parent.fd)
         stamp = int(entry.mtime * 1_000_000_000)
         os.utime(name, ns=(stamp, stamp), dir_fd=parent.fd, follow_symlinks=False)
+        self._journal.link((*parent.parts, name), entry.link, entry.mtime)
 
     def _hard_link(self, parent: Walked, name: bytes, entry: tar.Entry, data: tar.Bytes) -> None:
         """The target is looked up inside the tree; its last step is not followed."""
@@ -223,6 +233,7 @@ class Tree(MakeDirectory):
             if stat.S_ISDIR(found.st_mode):
                 raise refusal
             self._link(source.fd, target[-1], parent, name)
+            self._journal.hard_link((*parent.parts, name), (*source.parts, target[-1]))
         except FileNotFoundError:
             raise refusal from None
         finally:
@@ -246,17 +257,24 @@ class Tree(MakeDirectory):
 
     # Whiteouts.
 
-    def _whiteout(self, directory: Parts, name: bytes, data: tar.Bytes) -> None:
-        """Hide what lower layers have; what this layer has itself stays, in whatever order."""
-        hidden = name[len(_WHITEOUT) :]
-        if hidden in (b"", b".", b".."):
+    def _check_whiteout(self, name: bytes, data: tar.Bytes, whiteouts: bool) -> None:
+        if not whiteouts:
+            raise LayerError(
+                f"{data.what} holds {name!r:.80}, which only a layer of an image has a use for",
+                "make the tar again without it (tar --exclude='.wh.*')",
+            )
+        if name[len(_WHITEOUT) :] in _NO_NAMES:
             raise LayerError(
                 f"{data.what} has the whiteout {name!r}, which names nothing",
                 "the image is hostile",
             )
+
+    def _whiteout(self, directory: Parts, name: bytes, data: tar.Bytes) -> None:
+        """Hide what lower layers have; what this layer has itself stays, in whatever order."""
+        hidden = name[len(_WHITEOUT) :]
         if not self._tracking or (name.startswith(_RESERVED) and name != _OPAQUE):
             return
-        self._forget_parent()
+        self._forget()
         try:
             parent = self._root.open_directory(directory, None)
         except Missing:
@@ -296,35 +314,29 @@ class Tree(MakeDirectory):
 
     # The state behind.
 
-    def _open_parent(self, parts: Parts) -> Walked:
-        """The directory of an entry; the last one stays open, since entries come in order."""
-        if self._parent is None or parts != self._parent_parts:
-            self._forget_parent()
-            self._parent = self._root.open_directory(parts, self)
-            self._parent_parts = parts
-        return self._parent
-
-    def _forget_parent(self) -> None:
-        if self._parent is not None:
-            self._parent.close()
-            self._parent = None
+    def _forget(self) -> None:
+        """Let go of the directories that are open; the tree is not as it was."""
+        self._head = None
+        self._trail.forget()
 
     def _remove(self, parent: Walked, name: bytes) -> None:
+        self._journal.removed((*parent.parts, name))
         if remove_name(name, parent.fd):
             place = (*parent.parts, name)
             depth = len(place)
             for known in [k for k in self._directories if k[:depth] == place]:
                 del self._directories[known]
-            if parent is not self._parent:
-                self._forget_parent()
+            if parent is not self._trail.current:
+                self._forget()
 
-    def _note_directory(self, place: Parts, mode: int, mtime: float | None) -> None:
+    def _note_directory(self, place: Parts, mode: int, mtime: float) -> None:
         if sum(map(len, place)) + len(place) > tar.PATH_LIMIT:
             raise LayerError(
                 f"the directory {b'/'.join(place)!r:.80}... is too deep for any path",
                 "the image is hostile",
             )
         self._directories[place] = (mode, mtime)
+        self._journal.directory(place, mode, mtime)
         self._touch(place)
 
     def _touch(self, place: Parts) -> None:
@@ -336,15 +348,3 @@ class Tree(MakeDirectory):
     def _count_setuid(self, mode: int) -> None:
         if mode & (stat.S_ISUID | stat.S_ISGID):
             self.dropped_setuid += 1
-
-
-def _umask() -> int:
-    """This process's umask, read without changing it; all bits where it cannot be read."""
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                if line.startswith("Umask:"):
-                    return int(line.split()[1], 8)
-    except (OSError, ValueError):
-        pass
-    return 0o777

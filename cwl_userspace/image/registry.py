@@ -99,6 +99,28 @@ class Registry:
         """Raise RegistryError unless the registry answers at all; it may ask for a login."""
         self._send("", {}, pinned=False).close()
 
+    def check_login(self) -> bool:
+        """Raise AuthenticationError unless the registry takes the login of our credentials.
+
+        False if it asks nobody for a login, so that it says nothing of this one.
+        """
+        response = self._send("", {}, pinned=False)
+        ours = origin(response.url or "") == origin(self._base)
+        asked = ours and response.status_code == 401
+        if asked:
+            self._login.answer("", response, None)
+        elif not ours or response.status_code != 200:
+            raise self._failure(response, "", "the list of its own versions", ours)
+        else:
+            response.close()
+        # Some ask nobody at this door, and still look at who comes with a login.
+        sent = self._login.value("") or self._login.basic()
+        response = self._send("", {"Authorization": sent} if sent else {}, pinned=False)
+        if response.status_code != 200:
+            raise self._failure(response, "", "a login", ours)
+        response.close()
+        return asked
+
     def image(self, reference: ImageReference, platform: Platform) -> Image:
         """The image of that tag or digest; raise ImageNotFound where the registry lacks it."""
         repository, what = reference.repository, reference.familiar

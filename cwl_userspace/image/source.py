@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from cwl_userspace.digest import Digest
-from cwl_userspace.errors import ContentMismatch, ImageError
+from cwl_userspace.errors import ContentMismatch, ImageError, ImageNotFound
 from cwl_userspace.oci import (
     DOCUMENT_LIMIT,
     Descriptor,
@@ -57,7 +58,9 @@ def resolve(
         if depth == 0:
             raise ImageError(f"{what} has indexes nested too deeply", "the image is damaged")
         entry = choose(parsed, platform, what)
-        return resolve(verified(fetch(entry), entry, what), fetch, platform, what, depth - 1)
+        below = verified(fetch(entry), entry, what)
+        image = resolve(below, fetch, platform, what, depth - 1)
+        return replace(image, indexes=(document, *image.indexes))
     return _image(document, parsed, fetch, what)
 
 
@@ -70,6 +73,26 @@ def _image(
         layers=pair_layers(manifest, config, what),
         manifest=document,
         manifest_digest=Digest(hashlib.sha256(document).hexdigest()),
+    )
+
+
+def nowhere(
+    reference: ImageReference, errors: Sequence[ImageError], trouble: str = ""
+) -> ImageError:
+    """One error for several sources: the last decides its kind, all say their reason.
+
+    ``trouble`` is what may be another reason, such as a store that could not be looked into.
+    """
+    trouble = trouble and f"; {trouble}"
+    if len(errors) == 1:
+        errors[0].message += trouble
+        return errors[0]
+    if not errors:
+        return ImageNotFound(f"nowhere to get {reference.familiar} from", "configure a registry")
+    reasons = "; ".join(str(error) for error in errors)
+    kind = type(errors[-1])
+    return kind(
+        f"cannot get {reference.familiar} from any of {len(errors)} places: {reasons}{trouble}"
     )
 
 

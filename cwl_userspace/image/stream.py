@@ -1,7 +1,7 @@
 """A layer as a stream: hashed, decompressed and handed on, never whole in memory.
 
-Each step is an iterator over bytes, so that steps are joined by calling one with another.
-Hashing and inflating release the interpreter's lock, so ``in_thread`` lets them overlap.
+Each step is an iterator over bytes, so that steps are joined by calling one with another, or with
+an ``Ahead`` of another, which does it in a thread of its own.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import bz2
 import hashlib
 import lzma
-import queue
-import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from types import ModuleType
@@ -30,65 +28,8 @@ _PIECE = 1 << 20
 _ZSTD_PIECE = 1 << 11
 _WINDOW = 1 << 27
 _XZ_MEMORY = 1 << 28
-_DEPTH = 8
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _XZ, _BZIP2 = b"\xfd7zXZ\x00", b"BZh"
-
-
-class _End:
-    """What a thread puts last into its queue: an error to raise, or None."""
-
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
-
-
-def in_thread(chunks: Iterable[bytes], depth: int = _DEPTH) -> Iterator[bytes]:
-    """The same chunks, produced by a thread that runs at most ``depth`` chunks ahead.
-
-    An error of the producer is raised here, in its place. The producer stops when this
-    iterator is closed.
-    """
-    ready: queue.Queue[bytes | _End] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(item: bytes | _End) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        error: BaseException | None = None
-        try:
-            if not all(map(put, chunks)):
-                return
-        except BaseException as caught:
-            error = caught
-        put(_End(error))
-
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    return _drain(ready, stopped, thread)
-
-
-def _drain(
-    ready: queue.Queue[bytes | _End], stopped: threading.Event, thread: threading.Thread
-) -> Iterator[bytes]:
-    try:
-        while True:
-            item = ready.get()
-            if isinstance(item, _End):
-                # A run may follow, and only a process of one thread can enter a user namespace.
-                thread.join()
-                if item.error is not None:
-                    raise item.error
-                return
-            yield item
-    finally:
-        stopped.set()
 
 
 class Checked:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from cwl_userspace.errors import ImageError
 from cwl_userspace.oci import Descriptor, Image, Layer, Platform
@@ -22,13 +23,11 @@ class Tarball:
         """How messages name this source."""
         return self._label
 
-    def only_image(self, platform: Platform) -> Image:
-        """The image; its configuration says nothing but the platform, as Docker's import does."""
-        config = json.dumps(
-            {"architecture": platform.architecture, "os": platform.os, "config": {}}
-        ).encode()
+    def only_image(self, platform: Platform, config: Mapping[str, Any] | None = None) -> Image:
+        """The image. What ``config`` lacks of a configuration is as Docker's import has it."""
+        said = {"architecture": platform.architecture, "os": platform.os, "config": {}}
         return Image(
-            config=config,
+            config=json.dumps({**said, **(config or {})}).encode(),
             layers=(Layer(Descriptor("", None, None), None),),
         )
 

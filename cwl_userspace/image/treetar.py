@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 from cwl_userspace.errors import StoreError
 from cwl_userspace.image import tar
+from cwl_userspace.image.confine import split
+from cwl_userspace.image.contents import Journal, crc32
 from cwl_userspace.image.tarwriter import END, content_of, member, size_of
 
 
@@ -59,6 +61,25 @@ def tree_bytes(rootfs: str, exact: bool = False) -> Iterator[bytes]:
 def tree_size(rootfs: str) -> int:
     """How many bytes ``tree_bytes`` gives, without a look into any file."""
     return sum(size_of(entry) for entry, _ in walk(os.fsencode(rootfs))) + len(END)
+
+
+def journal_of(rootfs: str) -> bytes:
+    """A record (image/contents.py) of a tree as it is; raise StoreError for what cannot be read."""
+    journal = Journal()
+    for entry, path in walk(os.fsencode(rootfs)):
+        place = split(entry.name)
+        if entry.kind == tar.DIRECTORY:
+            journal.directory(place, entry.mode, entry.mtime)
+        elif entry.kind == tar.SYMLINK:
+            journal.link(place, entry.link, entry.mtime)
+        elif entry.kind == tar.HARD_LINK:
+            journal.hard_link(place, split(entry.link))
+        else:
+            crc = 0
+            for piece in content_of(path):
+                crc = crc32(piece, crc)
+            journal.file(place, entry.mode, entry.size, entry.mtime, crc)
+    return journal.packed()
 
 
 def _names(directory: bytes) -> list[bytes]:

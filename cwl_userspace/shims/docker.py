@@ -35,7 +35,9 @@ _GLOBAL = (
     *(Option(spellings, LIST, "") for spellings in _GLOBAL_VALUES.split(", ")),
 )
 # The verbs of our own that mean the same, and those that these names add or that differ.
-SAME = frozenset("build images import inspect kill load ps pull rmi save stats".split())
+SAME = frozenset(
+    "build images import inspect kill load login logout ps pull rmi save stats".split()
+)
 OWN = {
     "run": "docker_run",
     "rm": "docker_containers",
@@ -63,7 +65,6 @@ _INSTEAD = {
     "logs": "what a container prints goes to who started it",
     "exec": "start the program with its own run",
     "create": "cwl-userspace create makes containers that stay",
-    "login": "write the registry's credentials into ~/.docker/config.json",
     "push": "save writes an archive, which skopeo can copy to a registry",
 }
 

@@ -13,14 +13,19 @@ _CHUNK = 16 << 20
 _NO_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS)
 
 
-def copy_tree(source: str, target: str) -> list[str]:
+# What a file system or its rules can have against one more name for a file.
+_NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def copy_tree(source: str, target: str, link: bool = False) -> list[str]:
     """Copy a directory to a place where there is none; hard links stay hard links.
 
-    What the caller may not read cannot be copied and stays empty: its paths are returned. Pipes
-    are made anew; sockets and devices, which mean nothing without their host, are left out.
-    Raise OSError otherwise.
+    With ``link`` files of the caller's own are not copied but get another name: from then on
+    nobody may write to either, nor change its mode or times. What the caller may not read cannot
+    be copied and stays empty: its paths are returned. Pipes are made anew; sockets and devices,
+    which mean nothing without their host, are left out. Raise OSError otherwise.
     """
-    copy = _Copy()
+    copy = _Copy(link)
     waiting = [(source, target)]
     made = []
     while waiting:
@@ -52,8 +57,9 @@ def copy_place(source: str, target: str) -> list[str]:
 class _Copy:
     """What one copy has seen: files with several names, and what could not be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: bool = False) -> None:
         self.unread: list[str] = []
+        self._owner = os.geteuid() if link else -1
         self._linked: dict[tuple[int, int], str] = {}
 
     def children(self, directory: str) -> list[os.DirEntry[str]]:
@@ -76,6 +82,8 @@ class _Copy:
             times = (found.st_atime_ns, found.st_mtime_ns)
             os.utime(target, ns=times, follow_symlinks=False)
         elif stat.S_ISREG(found.st_mode):
+            if found.st_uid == self._owner and _link(source, target):
+                return
             self._regular(source, target, found)
         elif stat.S_ISFIFO(found.st_mode):
             os.mkfifo(target, 0o600)
@@ -106,6 +114,32 @@ class _Copy:
                 _copy_data(file, out, size)
         finally:
             os.close(file)
+
+
+def has_reflinks(directory: str) -> bool:
+    """True if files in a directory can share their blocks; it must be possible to write there."""
+    names = [os.path.join(directory, f"reflink-{os.getpid()}-{n}") for n in (1, 2)]
+    fds: list[int] = []
+    try:
+        for name in names:
+            fds.append(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.write(fds[0], bytes(4096))
+        return _clone(fds[0], fds[1])
+    finally:
+        for fd, name in zip(fds, names, strict=False):
+            os.close(fd)
+            os.unlink(name)
+
+
+def _link(source: str, target: str) -> bool:
+    """Give a file another name; False where that cannot be, and it has to be copied."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+        return True
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        return False
 
 
 def _clone(file: int, out: int) -> bool:

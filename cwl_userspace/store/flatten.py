@@ -1,7 +1,8 @@
 """Flatten the layers of an image into one tree of the store, and publish it.
 
 A layer is fetched, verified, inflated and verified again by threads beside the one that writes
-files, while the next one is already on its way.
+files. The next is inflated meanwhile, and those behind it are on their way, each as far as a few
+chunks; so memory is bounded whatever the layers' sizes, and a connection may have to wait.
 """
 
 from __future__ import annotations
@@ -9,20 +10,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cwl_userspace.digest import Digest
+from cwl_userspace.errors import ImageError
 from cwl_userspace.image import tar
+from cwl_userspace.image.ahead import Ahead
+from cwl_userspace.image.contents import Journal
 from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.source import Source
-from cwl_userspace.image.stream import Checked, decompressed, in_thread
+from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.oci import Image, Layer
+from cwl_userspace.store.base import Base, begin
+from cwl_userspace.store.blobs import drop_damaged, keeping, kept
 from cwl_userspace.store.modes import without_acls
 from cwl_userspace.store.phases import DOWNLOAD, PUBLISH, phase, through
-from cwl_userspace.store.store import Store
+from cwl_userspace.store.store import CONTENTS, Store
 from cwl_userspace.store.workspace import workspace
 
 Report = Callable[[str], None]
+# Layers that are fetched, and those of them that are inflated, at the same time.
+_AT_ONCE, _INFLATED = 4, 2
 
 
 def chain_id(diff_ids: Sequence[Digest]) -> Digest:
@@ -38,14 +46,40 @@ def chain_id(diff_ids: Sequence[Digest]) -> Digest:
 def flatten(
     store: Store, image: Image, source: Source, report: Report, whiteouts: bool
 ) -> list[Digest]:
-    """Flatten the layers into a private tree and publish it; the DiffIDs that were found."""
+    """Flatten the layers into a private tree and publish it; the DiffIDs that were found.
+
+    Of the lowest layers those are not fetched which the store has as a tree, nor any whose blob is
+    kept in the store.
+    """
+    while True:
+        try:
+            return _flatten(store, image, source, report, whiteouts)
+        except ImageError:
+            if not drop_damaged(store, [layer.blob for layer in image.layers]):
+                raise
+
+
+def _flatten(
+    store: Store, image: Image, source: Source, report: Report, whiteouts: bool
+) -> list[Digest]:
     with workspace(store) as private:
         rootfs = os.path.join(private, "rootfs")
-        os.mkdir(rootfs, 0o755)
-        without_acls(rootfs)
-        tree = Tree(rootfs)
+        without_acls(private)  # what is made in it inherits none then
+        known = [layer.diff_id for layer in image.layers if layer.diff_id is not None]
+        if len(known) < len(image.layers) or not whiteouts:
+            known = []
         try:
-            diff_ids = _apply(tree, image, source, report, whiteouts)
+            base = begin(store, [chain_id(known[:n]) for n in range(1, len(known))], rootfs)
+            before = _recorded(base)
+            journal = Journal(before or b"")
+            tree = Tree(rootfs, journal)
+        except OSError as error:
+            raise store.failure(error, "unpack a layer") from None
+        try:
+            if base.layers:
+                tree.adopt()
+            above = image.layers[base.layers :]
+            diff_ids = known[: base.layers] + _apply(tree, store, above, source, report, whiteouts)
             tree.finish()
         except OSError as error:
             tree.close()
@@ -53,14 +87,23 @@ def flatten(
         except BaseException:
             tree.close()
             raise
-        facts = {
-            "files": tree.files,
-            "bytes": tree.bytes,
-            "dropped_devices": tree.dropped_devices,
-            "dropped_setuid": tree.dropped_setuid,
-        }
-        publish(store, private, diff_ids, facts)
+        counts = {name: number + getattr(tree, name) for name, number in base.facts.items()}
+        if before is not None:
+            name = os.path.relpath(private, store.path)
+            store.write_file(f"{name}/{CONTENTS}", journal.packed())
+        publish(store, private, diff_ids, counts)
         return diff_ids
+
+
+def _recorded(base: Base) -> bytes | None:
+    """The record of what a tree begins with; None if that has none: then the whole has none."""
+    if not base.layers:
+        return b""
+    try:
+        with open(os.path.join(base.directory, CONTENTS), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def publish(
@@ -71,41 +114,77 @@ def publish(
     stated = {"diff_ids": [str(diff_id) for diff_id in diff_ids], **facts}
     with phase(PUBLISH):
         store.write_file(f"{name}/tree.json", json.dumps(stated))
-        _flush(private)  # rootfs itself may be closed to us by its mode
+        try:
+            _flush(private)  # rootfs itself may be closed to us by its mode
+        except OSError as error:  # what was written long ago may find no room only now
+            raise store.failure(error, "write a tree") from None
         store.publish(private, f"trees/{chain_id(diff_ids).hex}")
 
 
 def _apply(
-    tree: Tree, image: Image, source: Source, report: Report, whiteouts: bool
+    tree: Tree,
+    store: Store,
+    layers: Sequence[Layer],
+    source: Source,
+    report: Report,
+    whiteouts: bool,
 ) -> list[Digest]:
-    """Apply each layer while the next is already on its way."""
+    """Apply each layer while the next ones are already on their way."""
     found = []
-    running: list[tuple[str, Checked, Iterator[bytes]]] = []
-    remaining = iter(image.layers)
-    for position in range(len(image.layers)):
-        while len(running) < 2 and (layer := next(remaining, None)) is not None:
-            running.append(_pipeline(source, layer))
-        what, plain, chunks = running.pop(0)
-        report(f"layer {position + 1} of {len(image.layers)}")
-        try:
-            tree.apply(tar.Bytes(chunks, what), whiteouts)
-        except BaseException:
-            for _, _, waiting in running:
-                waiting.close()  # type: ignore[attr-defined]
-            raise
-        found.append(plain.digest)
-    return found
+    running: list[_Pipeline] = []
+    remaining = iter(layers)
+    try:
+        for position in range(len(layers)):
+            while len(running) < _AT_ONCE and (layer := next(remaining, None)) is not None:
+                running.append(_Pipeline(store, source, layer))
+            for pipeline in running[:_INFLATED]:
+                pipeline.inflate()
+            report(f"layer {position + 1} of {len(layers)}")
+            found.append(running[0].apply(tree, whiteouts))
+            running.pop(0).close()
+        return found
+    finally:
+        for pipeline in running:
+            pipeline.stop()
+        for pipeline in running:
+            pipeline.close()
 
 
-def _pipeline(source: Source, layer: Layer) -> tuple[str, Checked, Iterator[bytes]]:
-    """Fetch, verify, inflate and verify again, in two threads beside the one that writes files."""
-    blob = layer.blob
-    what = f"the layer {blob.digest or layer.diff_id or 'of ' + source.label}"
-    fetched = in_thread(
-        Checked(through(DOWNLOAD, source.layer(layer)), blob.digest, blob.size, what)
-    )
-    plain = Checked(decompressed(fetched, what), layer.diff_id, None, f"{what}, unpacked,")
-    return what, plain, in_thread(plain)
+class _Pipeline:
+    """One layer on its way: fetched, verified, inflated and verified again, each in a thread."""
+
+    def __init__(self, store: Store, source: Source, layer: Layer) -> None:
+        blob = layer.blob
+        self._diff_id = layer.diff_id
+        self._what = f"the layer {blob.digest or layer.diff_id or 'of ' + source.label}"
+        here = kept(store, blob)
+        chunks = through(DOWNLOAD, source.layer(layer)) if here is None else here
+        verified: Iterable[bytes] = Checked(chunks, blob.digest, blob.size, self._what)
+        if store.keep_blobs and here is None and blob.digest is not None:
+            verified = keeping(store, blob.digest, verified)
+        self._steps = [Ahead(verified)]
+
+    def inflate(self) -> None:
+        """Begin to inflate what was fetched."""
+        if len(self._steps) == 1:
+            plain = Ahead(decompressed(self._steps[0], self._what))
+            self._plain = Checked(plain, self._diff_id, None, f"{self._what}, unpacked,")
+            self._steps += [plain, Ahead(self._plain)]
+
+    def apply(self, tree: Tree, whiteouts: bool) -> Digest:
+        """Put the layer onto a tree; its DiffID."""
+        tree.apply(tar.Bytes(self._steps[-1], self._what), whiteouts)
+        return self._plain.digest
+
+    def stop(self) -> None:
+        """Have all threads end when they can."""
+        for step in self._steps:
+            step.stop()
+
+    def close(self) -> None:
+        """Stop, and see the threads end."""
+        for step in self._steps:
+            step.close()
 
 
 def _flush(path: str) -> None:

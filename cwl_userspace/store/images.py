@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, ImageNotFound
-from cwl_userspace.image.source import Source
+from cwl_userspace.image.source import Source, nowhere
 from cwl_userspace.oci import Image, Platform, load_json
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import packs, records
@@ -18,6 +18,7 @@ from cwl_userspace.store.flatten import Report, chain_id, flatten, publish
 from cwl_userspace.store.heart import now
 from cwl_userspace.store.lease import lease
 from cwl_userspace.store.phases import EXTRACT, PUBLISH, phase
+from cwl_userspace.store.protect import is_protected
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.store import LEASES, Store
 from cwl_userspace.store.users import ADD, Busy
@@ -54,7 +55,7 @@ def ensure(
                 return add(store, image, source, [reference], report)
             except ImageError as error:
                 errors.append(error)
-        raise _joined(reference, errors, store.trouble)
+        raise nowhere(reference, errors, store.trouble)
 
 
 def _complete(store: Store, reference: ImageReference) -> Record | None:
@@ -75,22 +76,6 @@ def _is_fresh(
         return kind == (platform.os, platform.architecture) and os.stat(entry).st_mtime > asked
     except OSError:
         return False
-
-
-def _joined(reference: ImageReference, errors: list[ImageError], trouble: str) -> ImageError:
-    """One error for several sources: the last decides its kind, all say their reason."""
-    if len(errors) == 1:
-        if trouble:
-            errors[0].message += f"; {trouble}"
-        return errors[0]
-    if not errors:
-        return ImageNotFound(f"nowhere to get {reference.familiar} from", "configure a registry")
-    reasons = "; ".join(str(error) for error in errors)
-    trouble = trouble and f"; {trouble}"
-    kind = type(errors[-1])
-    return kind(
-        f"cannot get {reference.familiar} from any of {len(errors)} places: {reasons}{trouble}"
-    )
 
 
 def add(
@@ -198,7 +183,12 @@ def _file(
 
 
 def name(store: Store, reference: ImageReference, record: Record, origin: str) -> None:
-    """File an image under a name; the name may have had another image before."""
+    """File an image under a name; the name may have had another image before.
+
+    A name that was protected stays so.
+    """
     key = records.key_of(reference)
     entry = {"name": key, "image": str(record.id), "origin": origin, "time": time.time()}
+    if is_protected(store, key):
+        entry["protected"] = True
     store.write_file(f"names/{records.file_name(key)}", json.dumps(entry))

@@ -74,6 +74,8 @@ class _Candidate:
                 return False
             time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
+        with contextlib.suppress(OSError):
+            os.unlink(self._aside)
         return True
 
     def touch(self) -> None:

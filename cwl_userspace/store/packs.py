@@ -15,17 +15,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ContentMismatch, ImageError, StoreError
 from cwl_userspace.image import tar
+from cwl_userspace.image.ahead import Ahead
 from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.image.layers import Tree
-from cwl_userspace.image.stream import Checked, decompressed, in_thread
+from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.image.treetar import tree_bytes
 from cwl_userspace.kernel.syscalls import sync_filesystem
 from cwl_userspace.store.modes import without_acls
@@ -36,7 +35,6 @@ _RECORD = "pack.json"
 _CONTENTS = "contents.zst"
 _LEVEL = 3
 _CHUNK = 1 << 20
-_JOINING = 5.0
 
 
 class Pack(NamedTuple):
@@ -158,8 +156,8 @@ def _unpack(pack: Pack, rootfs: str) -> None:
     os.mkdir(rootfs, 0o755)
     without_acls(rootfs)
     tree = Tree(rootfs)
-    packed = in_thread(Checked(_chunks(pack.file), pack.digest, pack.size, what))
-    plain = in_thread(decompressed(packed, what))
+    packed = Ahead(Checked(_chunks(pack.file), pack.digest, pack.size, what))
+    plain = Ahead(decompressed(packed, what))
     try:
         tree.apply(tar.Bytes(plain, what), False)
         for _ in packed:  # what follows the last frame is a part of what has the digest
@@ -167,10 +165,11 @@ def _unpack(pack: Pack, rootfs: str) -> None:
         tree.finish()
     except BaseException:
         tree.close()
-        plain.close()  # type: ignore[attr-defined]
-        packed.close()  # type: ignore[attr-defined]
-        _wait_for_threads()
         raise
+    finally:
+        plain.stop()
+        for step in (packed, plain):
+            step.close()
 
 
 def _chunks(path: str) -> Iterator[bytes]:
@@ -181,13 +180,6 @@ def _chunks(path: str) -> Iterator[bytes]:
                 yield chunk
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}", "see the log") from None
-
-
-def _wait_for_threads() -> None:
-    """A run follows, and only a process of one thread can enter a user namespace."""
-    end = time.monotonic() + _JOINING
-    while threading.active_count() > 1 and time.monotonic() < end:
-        time.sleep(0.01)
 
 
 def _discard(store: Store, place: str) -> None:

@@ -19,14 +19,9 @@ from cwl_userspace.store.heart import last_sign, now
 from cwl_userspace.store.modes import is_of_a_group
 from cwl_userspace.store.owner import private_name
 from cwl_userspace.store.phases import PRUNE, phase
+from cwl_userspace.store.protect import is_protected
 from cwl_userspace.store.records import Record
-from cwl_userspace.store.remove import (
-    FORMS,
-    forget_image,
-    is_protected,
-    remove_name,
-    remove_tree,
-)
+from cwl_userspace.store.remove import FORMS, forget_image, remove_name, remove_tree
 from cwl_userspace.store.store import LEASES, Store
 from cwl_userspace.store.workspace import leftovers
 
@@ -177,10 +172,10 @@ def _images(store: Store, needed: Set[str]) -> list[Known]:
         record = records.by_id(store, identifier)
         text = str(record.id)
         kept = "protected" if text in protected else ""
-        if identifier in needed:
-            kept = kept or "a container was made of it or runs in it"
         if record.chain.hex in using:
             kept = kept or f"in use by {using[record.chain.hex][0].shown()}"
+        if identifier in needed:
+            kept = kept or "a container was made of it or runs in it"
         used = users.last_use(store, identifier)
         found.append(Known(record, tuple(names.get(text, ())), kept, used))
     return sorted(found, key=lambda image: image.used)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 
 from cwl_userspace.image import confine
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
 FORMS = ("trees", "packs")
 # How long to wait for another process that removes the same tree.
 _PATIENCE = 30.0
-
-
-def is_protected(store: Store, key: str) -> bool:
-    """True if the image of a full name is to stay whatever happens, until that is taken back."""
-    path = os.path.join(store.path, "names", records.file_name(key))
-    try:
-        with open(path, "rb") as file:
-            return json.loads(file.read()).get("protected") is True
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def remove_name(store: Store, key: str) -> None:

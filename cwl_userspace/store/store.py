@@ -3,12 +3,16 @@
 Layout (format 2), below the directory that the settings name::
 
     format                     "2": a release that does not know the number keeps away
-    names/NAME                 JSON: the full name, the image's id, when and where it came from
+    names/NAME                 JSON: the full name, the image's id, when and where it came from, and
+                               whether it is protected
     images/ID.json             JSON: the image's configuration and the chain of its layers
-    blobs/sha256/HEX           configurations and manifests, as they were fetched
+    blobs/sha256/HEX           configurations and manifests, as they were fetched; layers as well
+                               where the settings say so
     trees/CHAIN/rootfs         the flattened tree; CHAIN is the ChainID of config.md
     trees/CHAIN/tree.json      what was built, beside the tree and never inside it
     packs/CHAIN/               the same tree as one file, for local disks: see packs.py
+    trees/CHAIN/contents.zst   what rootfs should hold, see image/contents.py; none for trees of
+                               builds and of older releases
     containers/NAME/rootfs     a container's own tree, which its runs write; kept from other users
     containers/NAME/container.json   its id, image and configuration: see containers.py
     build/                     steps of Dockerfiles and their layers (build/cache.py): they save
@@ -48,6 +52,7 @@ _CONVERTED = ("1",)
 _PLACES = ("names", "images", "blobs/sha256", "trees", "packs", "tmp", "locks", LEASES)
 # What is published below these is for every user of the store.
 _FOR_ALL = ("trees/", "packs/")
+CONTENTS = "contents.zst"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
@@ -58,14 +63,18 @@ class Store:
     ``beneath`` are other people's stores: look-ups go through them, too, and nothing else does.
     ``elsewhere``, if somebody sets it, has trees made in another store and leaves a pack in this
     one (localtree.py): it is given this store, and what makes a tree in a store.
+    ``share_files``: a tree may have files in common with one that it extends (store/base.py);
+    ``keep_blobs``: layers are kept as they were fetched, too (store/blobs.py).
     """
 
-    __slots__ = ("_beneath", "_distrusted", "elsewhere", "path")
+    __slots__ = ("_beneath", "_distrusted", "elsewhere", "keep_blobs", "path", "share_files")
 
     def __init__(self, path: str, beneath: Beneath | None = None) -> None:
         self.path = path
         self._beneath = beneath
         self._distrusted: set[str] = set()
+        self.share_files = True
+        self.keep_blobs = False
         self.elsewhere: Callable[[Store, Callable[[Store], Digest]], Digest] | None = None
 
     @property

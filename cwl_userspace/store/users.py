@@ -16,6 +16,9 @@ ADD, BUILD = "add", "build"
 RUN_SILENCE = 3600.0
 _SILENCE = 60.0
 
+# Kind, what, owner, path and whether the owner lives.
+_Entry = tuple[str, str, "Owner | None", str, bool]
+
 
 class Busy:
     """A context in which this process is at work: ``what`` is a tree's chain, or any word.
@@ -55,9 +58,9 @@ def building(store: Store) -> list[Owner]:
     return [owner for found in _users(store, BUILD).values() for owner in found]
 
 
-def stale(store: Store) -> list[str]:
-    """The paths of leases whose owners are dead."""
-    return [path for _, _, _, path, alive in _entries(store) if not alive]
+def stale(store: Store, here: bool = False) -> list[str]:
+    """The paths of leases whose owners are dead; with ``here`` only of this host's."""
+    return [path for _, _, _, path, alive in _entries(store, here) if not alive]
 
 
 def last_use(store: Store, hexadecimal: str) -> float:
@@ -76,8 +79,10 @@ def _users(store: Store, wanted: str) -> dict[str, list[Owner]]:
     return found
 
 
-def _entries(store: Store) -> Iterator[tuple[str, str, Owner | None, str, bool]]:
-    """Kind, what, owner, path and whether the owner lives, of each lease."""
+def _entries(
+    store: Store, here: bool = False
+) -> Iterator[tuple[str, str, Owner | None, str, bool]]:
+    """Every lease; with ``here`` those of others count as alive."""
     top = os.path.join(store.path, LEASES)
     try:
         names = sorted(os.listdir(top))
@@ -92,7 +97,7 @@ def _entries(store: Store) -> Iterator[tuple[str, str, Owner | None, str, bool]]
         if owner is None:
             owner = _holder(path)
         dead = owner.is_dead() if owner is not None else None
-        if dead is None:
+        if dead is None and not here:
             time_here = time_here or now(top)
             try:
                 silent = time_here - last_sign(path)

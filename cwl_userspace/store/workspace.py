@@ -11,6 +11,7 @@ from cwl_userspace.store.heart import beating, last_sign
 from cwl_userspace.store.modes import is_of_a_group, open_directory
 from cwl_userspace.store.owner import owner_of, private_name
 from cwl_userspace.store.store import Store
+from cwl_userspace.store.users import stale
 
 # After so many seconds without a sign of life a process that cannot be seen from here is dead. It
 # may only have been stopped: then it finds its directory gone, and says so.
@@ -48,6 +49,9 @@ def sweep(store: Store) -> None:
         with contextlib.suppress(OSError):
             os.rename(path, mine)
             remove_tree(mine)
+    for path in stale(store, here=True):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def leftovers(store: Store, now: float | None = None) -> list[str]:

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests import tars
 from tests.building import Workshop, facts
 from tests.containers import Home, Tar
+from tests.images import NAME, oci_directory
 
 CONFIG = {"Env": ["A=1"], "Cmd": ["x"], "Labels": {"l": "2"}}
 
@@ -108,6 +110,56 @@ def test_skopeo_reads_what_is_saved(home: Home, tmp_path: Path, odd: str) -> Non
     other = other_home(tmp_path / "other")
     assert other.call("load", "-i", layout).code == 0
     assert facts(other.tree(odd), times=True) == facts(home.tree(odd), times=True)
+
+
+@pytest.mark.parametrize("form", ["oci-archive", "oci-dir"])
+def test_an_oci_layout_is_read_by_others_and_by_us(
+    home: Home, tmp_path: Path, odd: str, form: str
+) -> None:
+    saved = tmp_path / "saved"
+    assert home.call("save", "--format", form, "-o", saved, odd, "busybox").text == ""
+    if form == "oci-archive":
+        assert home.call("save", "--format", form, odd, "busybox").out == saved.read_bytes()
+    else:
+        again = home.call("save", "--format", form, "-o", saved, odd)
+        assert again.code == 125 and "is there already" in again.complaint
+        assert {"odd:2", "busybox:latest"} == set(
+            subprocess.check_output(["umoci", "ls", "--layout", saved], text=True).split()
+        )
+    copy = ["skopeo", "--insecure-policy", "--tmpdir", str(tmp_path), "copy", "-q"]
+    scheme = form.replace("oci-dir", "oci")
+    subprocess.run(
+        [*copy, f"{scheme}:{saved}:odd:2", f"docker-archive:{tmp_path}/theirs:odd:2"],
+        check=True,
+        timeout=60,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    for number, archive in enumerate((saved, tmp_path / "theirs")):
+        other = other_home(tmp_path / f"other{number}")
+        assert "Loaded image: odd:2\n" in other.call("load", "-i", archive).text
+        assert facts(other.tree(odd), times=True) == facts(home.tree(odd), times=True)
+
+
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci-dir"])
+def test_where_the_layers_are_kept_an_image_keeps_its_id_and_digest(
+    tmp_path: Path, form: str
+) -> None:
+    layers = [tars.layer(tars.file("one")), tars.layer(tars.whiteout("one"), tars.file("two"))]
+    image = oci_directory(tmp_path / "image", layers)
+    first = other_home(tmp_path / "first")
+    assert first.call("load", "-i", image).code == 0
+    for blob in (image / "blobs/sha256").iterdir():
+        shutil.copy(blob, tmp_path / "first/store/blobs/sha256")
+    saved = tmp_path / "saved"
+    assert first.call("save", "--format", form, "-o", saved, NAME).text == ""
+    second = other_home(tmp_path / "second")
+    assert second.call("load", "-i", saved).code == 0
+    described = [json.loads(home.call("inspect", NAME).text)[0] for home in (first, second)]
+    assert described[0]["Id"] == described[1]["Id"]
+    if form != "docker-archive":
+        assert described[0]["RepoDigests"] == described[1]["RepoDigests"] != []
+    assert len(described[1]["RootFS"]["Layers"]) == 2
+    assert os.listdir(second.tree(NAME)) == ["two"]
 
 
 def test_an_image_without_a_name_is_saved_by_its_id(home: Home, tmp_path: Path) -> None:

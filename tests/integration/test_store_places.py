@@ -70,6 +70,45 @@ def test_a_full_disk_is_named_and_enough_room_cures_it(
     assert str(command.store) in said
 
 
+def test_a_limit_of_a_files_size_is_named_and_without_it_all_is_well(
+    command: Command, tmp_path: Path
+) -> None:
+    """EFBIG, as some quotas say it (setrlimit(2), RLIMIT_FSIZE)."""
+    image = oci_directory(
+        tmp_path / "image", [tars.layer(tars.file("big", bytes(2 * MIB)))], tars.gzipped
+    )
+    words = ["prlimit", f"--fsize={MIB}", *command.words("load", "-i", image)]
+    result = subprocess.run(words, env=command.environ, capture_output=True, timeout=50)
+    said = command.assert_refused(result)
+    assert said.startswith("cwl-userspace: no space left") and str(command.store) in said
+    assert command.accepts(image)["big"].content == bytes(2 * MIB)
+
+
+# Where a quota is found to be used up: by a write, by what is written at last, by a new name.
+@pytest.mark.parametrize("call", ["mkdir,mkdirat", "syncfs", "rename,renameat,renameat2"])
+def test_a_quota_that_is_used_up_is_named_and_leaves_nothing(
+    command: Command, image: Path, call: str
+) -> None:
+    subprocess.run([sys.executable, "-c", PREPARE, command.store], check=True)
+    words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:error=EDQUOT"]
+    result = subprocess.run(
+        [*words, *command.words("load", "-i", image)],
+        env=command.environ,
+        capture_output=True,
+        timeout=50,
+    )
+    said = command.assert_refused(result)
+    assert said.startswith("cwl-userspace: no space left") and "quota" in said.lower()
+    assert command.load(image).returncode == 0
+
+
+PREPARE = """
+import sys
+from cwl_userspace.store.store import Store
+Store(sys.argv[1]).prepare()
+"""
+
+
 NEARLY_FULL = """
 for free in $(seq 11 24); do
     store=$CWL_USERSPACE_HOME/$free

@@ -142,7 +142,7 @@ def test_a_missing_login_is_an_error_that_says_where_it_was_looked_for(
     login = Credentials([str(tmp_path / "none.json")])
     with pytest.raises(AuthenticationError, match="without a login") as caught:
         Client(fake, credentials=login).pull()
-    assert "docker login" in caught.value.hint
+    assert "cwl-userspace login" in caught.value.hint
     assert str(tmp_path / "none.json") in caught.value.hint
 
 

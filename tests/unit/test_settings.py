@@ -195,3 +195,29 @@ def test_a_store_path_without_meaning_is_told_with_its_line(
     with pytest.raises(SettingsError, match=said) as caught:
         read(tmp_path, text)
     assert f"config.yml:{text.count(chr(10))}: " in str(caught.value)
+
+
+def test_what_the_store_keeps_can_be_said_in_the_file_and_in_variables(tmp_path: Path) -> None:
+    settings = read(tmp_path, None)
+    assert (settings.share_files, settings.keep_blobs) == ("auto", False)
+    settings = read(tmp_path, "share_files: never\nkeep_blobs: true\n")
+    assert (settings.share_files, settings.keep_blobs) == ("never", True)
+    settings = read(tmp_path, "keep_blobs: true\n", CWL_USERSPACE_KEEP_BLOBS="0")
+    assert not settings.keep_blobs
+    assert read(tmp_path, None, CWL_USERSPACE_KEEP_BLOBS="yes").keep_blobs
+    assert read(tmp_path, None, CWL_USERSPACE_SHARE_FILES="never").share_files == "never"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "reason"),
+    [
+        ("keep_blobs: sometimes\n", {}, "config.yml:1.*true or false"),
+        ("share_files: always\n", {}, "auto, never"),
+        ("", {"CWL_USERSPACE_KEEP_BLOBS": "sometimes"}, "expected 1 or 0"),
+    ],
+)
+def test_a_wrong_word_for_what_the_store_keeps_is_refused(
+    tmp_path: Path, text: str, variables: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        read(tmp_path, text, **variables)

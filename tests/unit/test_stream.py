@@ -14,7 +14,8 @@ import pytest
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ContentMismatch, LayerError
-from cwl_userspace.image.stream import Checked, decompressed, in_thread
+from cwl_userspace.image.ahead import Ahead
+from cwl_userspace.image.stream import Checked, decompressed
 from tests import tars
 
 DATA = bytes(range(256)) * 3000
@@ -117,10 +118,10 @@ def test_a_thread_hands_on_chunks_and_errors_in_their_place() -> None:
 
     received: list[bytes] = []
     with pytest.raises(LayerError, match="broken"):
-        for chunk in in_thread(failing()):
+        for chunk in Ahead(failing()):
             received.append(chunk)
     assert received == [b"1", b"2"]
-    assert list(in_thread([b"a", b"b", b"c"], depth=1)) == [b"a", b"b", b"c"]
+    assert list(Ahead([b"a", b"b", b"c"], depth=1)) == [b"a", b"b", b"c"]
 
 
 def test_a_thread_runs_only_a_little_ahead_and_ends_with_its_reader() -> None:
@@ -133,12 +134,18 @@ def test_a_thread_runs_only_a_little_ahead_and_ends_with_its_reader() -> None:
             yield b"x"
 
     before = threading.active_count()
-    stream = in_thread(endless(), depth=4)
+    stream = Ahead(endless(), depth=4)
     next(stream)
     time.sleep(0.2)
     assert made <= 7
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.02)
+    assert threading.active_count() == before
+
+
+def test_a_thread_whose_chunks_nobody_reads_ends_when_it_is_closed() -> None:
+    before = threading.active_count()
+    Ahead(iter(lambda: b"x", None), depth=2).close()
     assert threading.active_count() == before
