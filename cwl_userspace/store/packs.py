@@ -27,7 +27,6 @@ from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.image.treetar import tree_bytes
 from cwl_userspace.kernel.syscalls import sync_filesystem
-from cwl_userspace.store.modes import without_acls
 from cwl_userspace.store.store import Store, private_name
 from cwl_userspace.store.workspace import workspace
 
@@ -154,7 +153,6 @@ def copy_beside(source: str, target: str) -> None:
 def _unpack(pack: Pack, rootfs: str) -> None:
     what = f"the pack {pack.file}"
     os.mkdir(rootfs, 0o755)
-    without_acls(rootfs)
     tree = Tree(rootfs)
     packed = Ahead(Checked(_chunks(pack.file), pack.digest, pack.size, what))
     plain = Ahead(decompressed(packed, what))

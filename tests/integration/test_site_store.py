@@ -162,6 +162,9 @@ def test_a_store_beneath_that_cannot_be_used_is_noted_once_and_left_out(
     if how != "damaged":  # a list of names does not look into records
         assert user.call("images", "-q").text.count("\n") == 1
     user.environment["CWL_USERSPACE_STORE_PATH"] = f":{place}"
+    if how != "damaged":
+        told = user.call("doctor", "--json", "--offline", "--quick").out
+        assert REASONS[how] in json.loads(told)["store"]["beneath"]
     nowhere = user.call("inspect", "-p", "busybox")
     assert nowhere.code == 1 and REASONS[how] in nowhere.complaint
 
