@@ -97,3 +97,4 @@ def copied(tree: str, private: str) -> None:
         open(os.path.join(private, "tree.json"), "wb") as copy,
     ):
         copy.write(known.read())
+    packs.copy_beside(os.path.dirname(tree), private)

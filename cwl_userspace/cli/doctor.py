@@ -89,8 +89,11 @@ def _store(context: Context) -> dict[str, Any]:
     facts: dict[str, Any] = {"path": path, "images": 0, "trees": 0, "problem": ""}
     try:
         context.store.check()
-        facts["images"] = len(records.identifiers(context.store))
+        facts["images"] = len(records.identifiers(context.store.own))
         facts["trees"], facts["bytes"] = _trees(path)
+        others = [store for store in context.store.all() if store.path != path]
+        shown = (f"{store.path}: {len(records.identifiers(store))} images" for store in others)
+        facts["beneath"] = "; ".join([*shown, *filter(None, [context.store.trouble])])
     except UserspaceError as error:
         facts["problem"] = str(error)
     nearest = path

@@ -24,7 +24,6 @@ from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.oci import Image, Layer
 from cwl_userspace.store.base import Base, begin
 from cwl_userspace.store.blobs import drop_damaged, keeping, kept
-from cwl_userspace.store.modes import without_acls
 from cwl_userspace.store.phases import DOWNLOAD, PUBLISH, phase, through
 from cwl_userspace.store.store import CONTENTS, Store
 from cwl_userspace.store.workspace import workspace
@@ -65,7 +64,6 @@ def _flatten(
 ) -> list[Digest]:
     with workspace(store) as private:
         rootfs = os.path.join(private, "rootfs")
-        without_acls(private)  # what is made in it inherits none then
         known = [layer.diff_id for layer in image.layers if layer.diff_id is not None]
         if len(known) < len(image.layers) or not whiteouts:
             known = []

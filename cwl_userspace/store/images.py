@@ -119,11 +119,13 @@ def _add(
         def make(place: Store) -> Digest:
             return chain_id(flatten(place, image, source, report, whiteouts))
 
+        # What is kept of layers is the store's; a tree elsewhere is made in a store for this once.
+        elsewhere = None if store.keep_blobs else store.elsewhere
         # Another may fetch an image of the same layers under another name.
         with lease(store, f"tree-{chain.hex}"):
             if not store.has(chain):
                 with phase(EXTRACT):
-                    chain = store.elsewhere(store, make) if store.elsewhere else make(store)
+                    chain = elsewhere(store, make) if elsewhere else make(store)
     with phase(PUBLISH):
         return _file(store, image, config, chain, names, source.label)
 

@@ -5,6 +5,7 @@
     tree.tar.zst     the tree as a tar (image/treetar.py), compressed with zstd; where there is
                      no zstandard ``tree.tar``, not compressed
     pack.json        which of the two it is, its digest and size, and what tree.json says
+    contents.zst     what is recorded of the tree's files, if anything is, as beside the tree
 
 A tree is unpacked from it by the code that unpacks layers, and is what it was but for pipes.
 """
@@ -26,11 +27,11 @@ from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.image.treetar import tree_bytes
 from cwl_userspace.kernel.syscalls import sync_filesystem
-from cwl_userspace.store.modes import without_acls
 from cwl_userspace.store.store import Store, private_name
 from cwl_userspace.store.workspace import workspace
 
 _RECORD = "pack.json"
+_CONTENTS = "contents.zst"
 _LEVEL = 3
 _CHUNK = 1 << 20
 
@@ -77,6 +78,7 @@ def make(store: Store, chain: Digest, directory: str, work: Work) -> None:
         facts = json.loads(file.read())
     with workspace(store) as private:
         rootfs = os.path.join(directory, "rootfs")
+        copy_beside(directory, private)
         name, digest, size = work(lambda: _write(rootfs, private))
         stated = {"file": name, "digest": digest, "size": int(size), "tree": facts}
         store.write_file(
@@ -126,6 +128,7 @@ def unpack(store: Store, chain: Digest, directory: str, note: Callable[[str], ob
             _unpack(pack, rootfs)
             with open(os.path.join(directory, "tree.json"), "w", encoding="utf-8") as file:
                 json.dump(pack.tree, file)
+            copy_beside(place, directory)
             return
         except (ImageError, StoreError) as error:
             problems.append(error.message)
@@ -136,10 +139,20 @@ def unpack(store: Store, chain: Digest, directory: str, note: Callable[[str], ob
     raise PackDamaged("; ".join(problems) or "there is no pack", "pull the image again")
 
 
+def copy_beside(source: str, target: str) -> None:
+    """Take along what is known of a tree beside tree.json."""
+    try:
+        with open(os.path.join(source, _CONTENTS), "rb") as known:
+            raw = known.read()
+    except FileNotFoundError:
+        return
+    with open(os.path.join(target, _CONTENTS), "wb") as copy:
+        copy.write(raw)
+
+
 def _unpack(pack: Pack, rootfs: str) -> None:
     what = f"the pack {pack.file}"
     os.mkdir(rootfs, 0o755)
-    without_acls(rootfs)
     tree = Tree(rootfs)
     packed = Ahead(Checked(_chunks(pack.file), pack.digest, pack.size, what))
     plain = Ahead(decompressed(packed, what))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.store.heart import beating, last_sign
-from cwl_userspace.store.modes import is_of_a_group, open_directory
+from cwl_userspace.store.modes import is_of_a_group, open_directory, without_acls
 from cwl_userspace.store.owner import owner_of, private_name
 from cwl_userspace.store.store import Store
 from cwl_userspace.store.users import stale
@@ -30,6 +30,7 @@ def workspace(store: Store) -> Iterator[str]:
     path = os.path.join(store.path, "tmp", private_name())
     try:
         os.mkdir(path, 0o755)
+        without_acls(path)  # so that nothing that is made in it inherits any
         if is_of_a_group(store.path):
             open_directory(path)
     except OSError as error:

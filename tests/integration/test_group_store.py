@@ -104,6 +104,8 @@ def test_what_one_member_adds_another_runs_and_removes(
     as_root = "echo more >> /etc/group && rm /private/file && tail -n 1 /etc/group"
     for member in members:
         assert member("run", "-u", "root", "odd", "sh", "-c", as_root).text == "more\n"
+    verified = two("verify", "odd")
+    assert verified.code == 0, verified
     assert two("import", image(place, "other", size=3), "other").code == 0
     assert two("rmi", "odd").code == 0
     assert [p.name for p in (store / "names").iterdir()] == ["docker.io%2Flibrary%2Fother:latest"]

@@ -108,7 +108,7 @@ def test_a_first_fetch_writes_one_file_to_the_shared_store(home: Home) -> None:
     assert home.call("run", name, "sh", "-c", "echo $FROM").text == "mirror\n"
     assert list((home.place / "store" / "trees").iterdir()) == []
     (pack,) = packs(home)
-    assert sorted(os.listdir(pack)) == ["pack.json", "tree.tar.zst"]
+    assert sorted(os.listdir(pack)) == ["contents.zst", "pack.json", "tree.tar.zst"]
     (first,) = copies(home)
     elsewhere(home)
     assert home.call("run", name, "sh", "-c", "echo $FROM").text == "mirror\n"
@@ -118,6 +118,7 @@ def test_a_first_fetch_writes_one_file_to_the_shared_store(home: Home) -> None:
     home.environment["CWL_USERSPACE_LOCAL_STORE"] = ""
     assert home.call("run", name, "sh", "-c", "echo $FROM").text == "mirror\n"
     assert below(home.tree(name)) == below(first)
+    assert home.call("verify", name).code == 0
     assert home.call("rmi", name).code == 0
     assert packs(home) == list((home.place / "store" / "trees").iterdir()) == []
 
