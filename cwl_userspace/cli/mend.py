@@ -13,12 +13,15 @@ from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.examine import Examined, Seen
 from cwl_userspace.cli.fetch import fetch, sources
 from cwl_userspace.cli.inuse import users
+from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, StoreError, UserspaceError
 from cwl_userspace.image.confine import remove_tree
+from cwl_userspace.image.source import Source
 from cwl_userspace.image.treetar import journal_of
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import check, records, repair
 from cwl_userspace.store.compare import compare
+from cwl_userspace.store.kept import Kept, original
 from cwl_userspace.store.protect import is_protected, protect
 from cwl_userspace.store.store import private_name
 
@@ -98,21 +101,31 @@ def _image(context: Context, found: Examined, image: Seen) -> str:
         raise StoreError(
             f"it is in use by {', '.join(used)}", "its tree is replaced when nothing runs in it"
         )
-    wanted = repair.origins(image.record, image.names)
-    if not wanted:
+    if not image.record.manifest:
         raise ImageError("it did not come from a registry", "build, load or import it again")
     errors = []
     platform = repair.platform_of(image.record)
-    for reference in wanted:
+    own = context.store.own
+    own.keep_blobs = context.store.keep_blobs
+    for reference, source in _places(context, image):
+        try:
+            with repair.fetched(own, reference, source, platform, context.log.note) as anew:
+                return _take(context, found, image, anew, with_tree)
+        except ImageError as error:
+            errors.append(str(error))
+    reasons = "; ".join(errors) or "it has no name to fetch it by"
+    raise ImageError(f"{image.record.manifest} cannot be had: {reasons}", "load or pull it again")
+
+
+def _places(context: Context, image: Seen) -> Iterator[tuple[ImageReference, Source]]:
+    """Where an image may be had by its digest: from layers that were kept, then from registries."""
+    here = original(context.store, image.record)
+    if here is not None:
+        digest = Digest.parse(image.record.manifest)
+        yield ImageReference("localhost", "kept", None, digest), Kept(here, digest)
+    for reference in repair.origins(image.record, image.names):
         for source in sources(context, reference):
-            try:
-                with repair.fetched(
-                    context.store.own, reference, source, platform, context.log.note
-                ) as anew:
-                    return _take(context, found, image, anew, with_tree)
-            except ImageError as error:
-                errors.append(str(error))
-    raise ImageError(f"{wanted[0].digest} cannot be had: {'; '.join(errors)}")
+            yield reference, source
 
 
 def _take(
@@ -144,11 +157,12 @@ def _drop_pack(context: Context, image: Seen) -> None:
 
 
 def _drop_layers(context: Context, found: Examined, image: Seen) -> None:
-    """A layer that was kept and is damaged goes: nothing needs it."""
-    layers = {f"blobs/sha256/{d.hex}" for d in check.layers_of(context.store, image.record)}
+    """A layer that was kept and is damaged still goes: nothing needs it."""
+    layers = {f"blobs/sha256/{d.hex}": d for d in check.layers_of(context.store, image.record)}
     for problem in found.problems:
-        if problem.where in layers:
-            os.unlink(os.path.join(context.store.path, problem.where))
+        path = os.path.join(context.store.path, problem.where)
+        if problem.where in layers and check.hash_file(path)[0] != layers[problem.where].hex:
+            os.unlink(path)
 
 
 def _record(context: Context, found: Examined, identifier: str) -> str:

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 
+from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError
-from cwl_userspace.image.saving import Original
-from cwl_userspace.oci import Manifest, pair_layers, parse_document
+from cwl_userspace.image.saving import Original, file_chunks
+from cwl_userspace.oci import Image, Layer, Manifest, Platform, pair_layers, parse_document
+from cwl_userspace.reference import ImageReference
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.store import Store
+
+
+class Kept:
+    """An image that the store has kept as it was fetched, as a source for its tree."""
+
+    label = "the store's own layers"
+
+    def __init__(self, kept: Original, digest: Digest) -> None:
+        self._kept = kept
+        self._digest = digest
+
+    def image(self, reference: ImageReference, platform: Platform) -> Image:
+        """The image, whatever it is asked for by."""
+        layers = tuple(layer for layer, _ in self._kept.layers)
+        return Image(self._kept.config, layers, self._kept.manifest, self._digest)
+
+    def layer(self, layer: Layer) -> Iterator[bytes]:
+        """The bytes of a layer, not verified."""
+        return next(file_chunks(path) for one, path in self._kept.layers if one == layer)
 
 
 def original(store: Store, record: Record) -> Original | None:

@@ -89,10 +89,13 @@ def fetched(
 ) -> Iterator[Fetched]:
     """Fetch an image by its digest from one source; it is gone again after, unless taken.
 
+    Its layers are kept, too, if the store keeps those.
+
     Raise ImageError where the source does not have it or has another.
     """
     with workspace(store) as private:
         aside = Store(os.path.join(private, "store"))
+        aside.keep_blobs = store.keep_blobs
         image = source.image(reference, platform)
         if reference.digest is not None and image.manifest_digest != reference.digest:
             raise ImageError(
@@ -126,12 +129,7 @@ def rebuild_record(store: Store, identifier: str) -> bool:
 
 
 def origins(record: Record, names: Iterable[str]) -> list[ImageReference]:
-    """How an image with these names can be asked for again: by the digest of its manifest.
-
-    None if it has no manifest: then it was built here, or came out of a file.
-    """
-    if not record.manifest:
-        return []
+    """How an image with these names can be asked for again: by the digest of its manifest."""
     digest = Digest.parse(record.manifest)
     parsed = map(ImageReference.parse, names)
     found = {one.name: ImageReference(one.registry, one.repository, None, digest) for one in parsed}

@@ -176,6 +176,35 @@ def test_what_nobody_has_any_more_is_not_repaired_and_stays(cared: Cared) -> Non
     cared.assert_no_litter()
 
 
+def test_layers_that_were_kept_need_no_registry(cared: Cared) -> None:
+    (cared.top / "config.yml").write_text(
+        (cared.top / "config.yml").read_text() + "keep_blobs: true\n"
+    )
+    for blob in (cared.mirror / "blobs/sha256").iterdir():
+        shutil.copy(blob, cared.store / "blobs/sha256")
+    shutil.rmtree(cared.mirror)
+    (cared.path() / "d/f1").write_bytes(b"other")
+    before = sorted(os.listdir(cared.store / "blobs/sha256"))
+    cared.repairs()
+    assert sorted(os.listdir(cared.store / "blobs/sha256")) == before
+
+
+def test_a_tree_that_goes_on_from_another_is_compared_and_repaired_by_itself(cared: Cared) -> None:
+    layout = Layout()
+    layout.entry(layout.manifest([LAYER, tars.layer(tars.file("d/more"))]), "more:1")
+    for name, raw in layout.files().items():
+        (cared.mirror / name).write_bytes(raw)
+    assert cared("pull", "more:1").returncode == 0
+    assert cared("verify").stdout.count(b"as they were recorded") == 2
+    tree = cared.path("more:1")
+    before = snapshot(tree)
+    assert before.keys() - cared.before.keys() == {"d/more"}
+    (tree / "d/more").unlink()
+    assert "missing     d/more" in cared.finds("more:1")
+    assert cared("verify", "--repair", "more:1").returncode == 0
+    assert snapshot(tree) == before
+
+
 def test_another_image_is_not_taken_for_the_damaged_one(cared: Cared) -> None:
     """The name has moved on; the image that is here is asked for by its digest."""
     layout = Layout()
@@ -250,6 +279,31 @@ def test_only_what_is_named_is_looked_at(cared: Cared) -> None:
     assert refused(cared("verify", "no:such"))
     result = cared("verify", "--repair", "other:1")
     assert result.returncode == 1 and b"not repaired" in result.stdout
+
+
+def test_a_pack_is_a_tree_and_is_compared_by_its_digest(cared: Cared) -> None:
+    local = cared.top / "local"
+    local.mkdir()
+    assert cared("rmi", NAME).returncode == 0
+    assert cared("pull", NAME, CWL_USERSPACE_LOCAL_STORE=str(local)).returncode == 0
+    (pack,) = (cared.store / "packs").iterdir()
+    assert cared.listing("trees") == []
+    assert cared("verify").returncode == 0
+    (file,) = (path for path in pack.iterdir() if path.suffix != ".json")
+    file.write_bytes(file.read_bytes()[:-1])
+    assert f"packs/{pack.name}: its digest is " in cared.finds()
+    cared.repairs()
+    assert cared.listing("packs") == []
+
+
+def test_the_modes_of_a_store_of_a_group_are_right(cared: Cared) -> None:
+    cared("rmi", NAME)
+    cared.store.chmod(0o2775)
+    assert cared("pull", NAME).returncode == 0
+    assert stat.S_IMODE((cared.path() / "d").stat().st_mode) == 0o775
+    assert cared("verify").returncode == 0
+    (cared.path() / "d").chmod(0o777)
+    assert "d: mode 0777, not 0755" in cared.finds()
 
 
 def refused(result: Result) -> bool:
