@@ -19,6 +19,7 @@ from typing import NamedTuple
 from cwl_userspace.digest import Digest
 from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.store.copy import copy_tree, has_reflinks
+from cwl_userspace.store.modes import is_of_a_group
 from cwl_userspace.store.store import Store
 
 _COUNTED = ("files", "bytes", "dropped_devices", "dropped_setuid")
@@ -39,18 +40,26 @@ def begin(store: Store, chains: Sequence[Digest], rootfs: str) -> Base:
     """Make the directory ``rootfs`` with as many layers of an image as the store has in one tree.
 
     ``chains`` are the ChainIDs of its lowest layer, its two lowest, and so on. Where the store has
-    no such tree, or it cannot be copied whole, ``rootfs`` is left empty.
+    no such tree, or it cannot be copied whole, ``rootfs`` is left empty. A tree of a group has
+    other modes than the image says, so only a store of a group begins with it.
     """
+    for_group = is_of_a_group(store.path)
     for layers in range(len(chains), 0, -1):
         chain = chains[layers - 1]
         if store.has_tree(chain):
             tree = store.tree(chain)
+            if store.is_beneath(tree) and is_of_a_group(_store_of(tree)) != for_group:
+                break
             facts = _copied(tree, rootfs, store.share_files)
             if facts is not None:
                 return Base(layers, facts, os.path.dirname(tree))
             break
     os.mkdir(rootfs, 0o755)
     return NONE
+
+
+def _store_of(tree: str) -> str:
+    return tree.rsplit("/", 3)[0]  # STORE/trees/CHAIN/rootfs
 
 
 def _copied(tree: str, rootfs: str, share: bool) -> dict[str, int] | None:

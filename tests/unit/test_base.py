@@ -14,6 +14,7 @@ from cwl_userspace.errors import ImageError
 from cwl_userspace.image.layout import Layout
 from cwl_userspace.oci import Layer, Platform
 from cwl_userspace.reference import ImageReference
+from cwl_userspace.store.beneath import Beneath
 from cwl_userspace.store.copy import has_reflinks
 from cwl_userspace.store.images import ensure
 from cwl_userspace.store.records import Record
@@ -133,6 +134,21 @@ def test_layers_in_another_order_are_no_base(shop: Shop) -> None:
     shop.put(LOWER)
     _, asked = shop.put(TOP, LOWER)
     assert asked == 2
+
+
+@pytest.mark.parametrize(("mode", "asked"), [(0o755, 1), (0o2775, 2)])
+def test_a_tree_beneath_is_a_base_unless_a_group_has_opened_it(
+    shop: Shop, tmp_path: Path, mode: int, asked: int
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    site.chmod(mode)
+    below = Shop(tmp_path, "site")
+    below.put(LOWER)
+    shop.store = Store(shop.store.path, Beneath([str(site)], lambda said: None))
+    record, fetched = shop.put(LOWER, UPPER)
+    assert fetched == asked
+    assert snapshot(shop.tree(record)) == whole(tmp_path, LOWER, UPPER)[0]
 
 
 def test_what_is_known_of_a_tree_counts_its_base_too(shop: Shop, tmp_path: Path) -> None:
