@@ -7,7 +7,6 @@ at the top (what umoci, containerd and moby do; HARDENING cases of the class "wr
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -196,8 +195,10 @@ def _make_accessible(name: bytes, dir_fd: int) -> None:
     """Give ourselves all rights to a directory; chmod by name is safe in a tree that we own."""
     if os.lstat(name, dir_fd=dir_fd).st_mode & 0o700 != 0o700:
         # Another user's may be open to our group, whatever it is to him.
-        with contextlib.suppress(PermissionError):
+        try:
             os.chmod(name, 0o700, dir_fd=dir_fd)
+        except PermissionError:
+            pass
 
 
 def children(fd: int) -> Iterator[tuple[bytes, bool]]:
