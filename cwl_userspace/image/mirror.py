@@ -100,7 +100,8 @@ class Mirror:
             if not isinstance(index, dict) or not isinstance(index.get("manifests"), list):
                 raise StoreError(f"{self.path} is no OCI image layout", "name another directory")
             others = [other for other in index["manifests"] if not _same(other, entry)]
-            index["manifests"] = [*others, entry]
+            # In the order of names: several are fetched at once, and any may be the first.
+            index["manifests"] = sorted([*others, entry], key=_name)
             self._replace("index.json", json.dumps(index, indent=1).encode())
 
     def _replace(self, name: str, content: bytes) -> None:
@@ -168,11 +169,16 @@ def _entry(reference: ImageReference, document: bytes, image: Image) -> dict[str
     return entry
 
 
+def _name(entry: object) -> str:
+    """What an entry of an index is called; nothing if it has no name, or is of no known shape."""
+    annotations = entry.get("annotations") if isinstance(entry, dict) else None
+    return str(annotations.get(REF_NAME, "")) if isinstance(annotations, dict) else ""
+
+
 def _same(other: object, entry: dict[str, Any]) -> bool:
-    if not isinstance(other, dict):
+    if not isinstance(other, dict) or _name(other) != _name(entry):
         return False
-    named = (other.get("annotations") or {}).get(REF_NAME) == entry["annotations"][REF_NAME]
-    return named and other.get("platform") in (None, entry.get("platform"))
+    return other.get("platform") in (None, entry.get("platform"))
 
 
 def _digest_of(raw: bytes) -> Digest:

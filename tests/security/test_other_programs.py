@@ -141,6 +141,7 @@ def _look(top: str, name: str, found: Facts, first: dict[int, str]) -> None:
         with open(path, "rb") as file:
             kept = first.setdefault(seen.st_ino, below)
             found[below] = ("file", file.read(), mode, mtime, kept)
+        os.chmod(path, mode)  # its other names have the same
 
 
 def expected(model: Model) -> Facts:
