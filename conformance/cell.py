@@ -94,7 +94,8 @@ def run(cell: Cell, wish: Wish, folder: Path, progress: Progress) -> Done:
         command = [*cell.door.command(place), _RELAXED]
         environment.update(cell.door.environment(place))
         found = versions.collect(cell.door)
-        go = _Go(cell.engine, folder, {**tests, **network.replaced}, command, environment, progress)
+        all_tests = {**tests, **network.replaced}
+        go = _Go(cell, folder, all_tests, command, environment, progress)
         ran, kept, seen, complaint = _rest(go, wish, _key(cell, wish, found), containers)
     result = summarize(cell.key, ran, containers, expected.read(), cell.door.baseline)
     result = result._replace(
@@ -127,7 +128,7 @@ def _stamped(result: Result, wish: Wish) -> Result:
 
 
 class _Go(NamedTuple):
-    engine: str
+    cell: Cell
     folder: Path
     tests: dict[str, suite.Test]
     command: list[str]
@@ -150,7 +151,7 @@ def _rest(
     with watching() as witness:
         ran = _run(left, go, wish, key)
     seen = _seen(go.folder / "seen.json", witness, bool(kept))
-    complaint = witness.complaint(go.engine, bool(containers & set(ran)))
+    complaint = witness.complaint(go.cell.engine, bool(containers & set(ran)))
     if complaint:
         # Nobody knows which of them the other engine has run.
         path.unlink(missing_ok=True)
@@ -161,7 +162,13 @@ def _run(left: Sequence[suite.Test], go: _Go, wish: Wish, key: str) -> dict[str,
     """Runs these tests and keeps a record of each as soon as it has ended."""
     ran: dict[str, Record] = {}
     plan = go.folder / "plan.json"
-    told = {"tests": left, "command": go.command, "jobs": wish.jobs, "timeout": wish.timeout}
+    told = {
+        "tests": left,
+        "command": go.command,
+        "tagged": go.cell.door.tagged,
+        "jobs": wish.jobs,
+        "timeout": wish.timeout,
+    }
     plan.write_text(json.dumps(told, indent=1), encoding="utf-8")
     for record in _driven(plan, go.environment) if left else ():
         ran[record.test] = record._replace(key=key)
@@ -225,5 +232,5 @@ def _environment(cell: Cell, wish: Wish, folder: Path, scratch: Path) -> dict[st
 
 def _key(cell: Cell, wish: Wish, found: Mapping[str, str]) -> str:
     images = hashlib.sha256((wish.images / "index.json").read_bytes()).hexdigest()
-    door = [cell.door.runner, *cell.door.words]
+    door = [cell.door.runner, *cell.door.words, json.dumps(cell.door.tagged, sort_keys=True)]
     return versions.key(found, cell.source.digest(), images, *door, cell.engine, str(wish.internet))

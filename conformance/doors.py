@@ -54,6 +54,8 @@ class Door(NamedTuple):
     # What it is told before the document; `{NAME}` becomes the path of our program of that name,
     # `{scratch}` and `{output}` the folders of the cell.
     words: tuple[str, ...] = ()
+    # What it is told besides for tests that have a tag.
+    tagged: Mapping[str, tuple[str, ...]] = {}
     # Variables beyond those that all doors have: a PATH with a shim first, say.
     environment: Callable[[Place], Mapping[str, str]] = _nothing_more
     # Whether this runner tells us, through this door, that a tool may not have the network.
@@ -126,14 +128,16 @@ def program(name: str) -> str:
 
 # The words that Toil's own CI gives it, with two changes. Nothing is tried again: that would hide
 # what fails now and then. Processors are scaled, or a test that asks for eight fails on this host
-# before anything runs. Without --bypass-file-store Toil has no InplaceUpdateRequirement.
+# before anything runs.
 _TOIL_WORDS = (
     "--clean=always",
     "--retryCount=0",
     "--eval-timeout=600",
-    "--bypass-file-store",
     "--scale=0.1",
 )
+# Without this Toil has no InplaceUpdateRequirement; with it steps share the places of outputs, and
+# those of one name overwrite each other.
+_TOIL_TAGGED = {"inplace_update": ("--bypass-file-store",)}
 # Names the environment of Toil's own: it pins most of what it needs.
 _TOIL_HOME = "CWL_USERSPACE_TOIL"
 # Given the runner's name first.
@@ -162,7 +166,16 @@ def _toil(
 ) -> Door:
     """A door of Toil's."""
     all_words = (*_TOIL_WORDS, *words)
-    return Door(name, runner, all_words, environment, networks, home=_TOIL_HOME, baseline=baseline)
+    return Door(
+        name,
+        runner,
+        all_words,
+        _TOIL_TAGGED,
+        environment,
+        networks,
+        home=_TOIL_HOME,
+        baseline=baseline,
+    )
 
 
 def _slurm_toil(name: str, runner: str, *words: str, networks: bool = True) -> Door:

@@ -41,6 +41,11 @@ def judge(test: dict[str, Any], code: int, message: str, log: str) -> tuple[str,
     return PASSED, ""
 
 
+def words_for(test: dict[str, Any], tagged: dict[str, list[str]]) -> list[str]:
+    """What the runner is told besides because of the test's tags."""
+    return [word for tag in test.get("tags") or () for word in tagged.get(tag, ())]
+
+
 def run(test: dict[str, Any], number: int, command: list[str], timeout: int) -> Record:
     config = CWLTestConfig(
         entry=test["id"],
@@ -63,14 +68,20 @@ def _end_with_caller() -> None:
 
 
 def main(plan: Path) -> int:
-    """Does what the file says: tests, command, jobs, timeout."""
+    """Does what the file says: tests, command, words for tests with tags, jobs, timeout."""
     threading.Thread(target=_end_with_caller, daemon=True).start()
     told = json.loads(plan.read_text(encoding="utf-8"))
     os.chdir(plan.parent)
     load_optional_fsaccess_plugin()
     with ThreadPoolExecutor(told["jobs"]) as pool:
         running = [
-            pool.submit(run, test, number, told["command"], told["timeout"])
+            pool.submit(
+                run,
+                test,
+                number,
+                [*told["command"], *words_for(test, told["tagged"])],
+                told["timeout"],
+            )
             for number, test in enumerate(told["tests"], 1)
         ]
         for done in as_completed(running):

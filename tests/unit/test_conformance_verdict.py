@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conformance import expected, junit, results
-from conformance.driver import judge
+from conformance.driver import judge, words_for
 from conformance.problem import Problem
 from conformance.records import FAILED, PASSED, UNSUPPORTED, Record
 
@@ -97,3 +97,9 @@ def test_junit_tells_failures_from_expected_ones_with_their_times(tmp_path: Path
     skipped = root[1].find("testcase[@name='bad']/skipped")
     assert skipped is not None and "example.org/1" in skipped.get("message", "")
     assert [case.get("time") for case in root[0].iter("testcase")] == ["1.000", "2.000"]
+
+
+def test_words_for_a_tag_are_given_to_its_tests_alone() -> None:
+    tagged = {"inplace_update": ["--bypass-file-store"]}
+    assert words_for({"tags": ["workflow", "inplace_update"]}, tagged) == ["--bypass-file-store"]
+    assert words_for({"tags": ["workflow"]}, tagged) == words_for({}, tagged) == []
