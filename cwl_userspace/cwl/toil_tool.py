@@ -50,10 +50,11 @@ class UserspaceToilTool(_Woken, UserspaceCommandLineTool, ToilCommandLineTool): 
         super().__init__(toolpath_object, loadingContext)
         wanted, _ = self.get_requirement("DockerRequirement")
         # The name may be relative to where the leader was started.
-        document: str = super()._document(wanted)
+        document: str = super().document_of(wanted)
         self.userspace_document = document if "://" in document else os.path.abspath(document)
 
-    def _document(self, requirement: Any) -> str:
+    def document_of(self, requirement: Any) -> str:
+        """That in which the requirement stood when the leader read it."""
         return self.userspace_document
 
     def _image(self, runtimeContext: RuntimeContext) -> Fetch:
