@@ -91,6 +91,9 @@ def _check(form: str, target: str, written: Sequence[str], force: bool) -> None:
     for path in written:
         if path != "-" and not force and os.path.lexists(path):
             raise UsageError(f"{path} is there already", "give --force to replace it")
+        directory = os.path.dirname(os.path.abspath(path))
+        if path != "-" and not os.path.isdir(directory):
+            raise UsageError(f"there is no directory {directory} for {path!r}", "make it first")
 
 
 def _file(target: str) -> str:

@@ -125,7 +125,7 @@ def test_what_is_there_is_replaced_only_by_force(
 def test_what_cannot_be_written_is_said_in_one_line(home: Home, odd: str, tmp_path: Path) -> None:
     bare = {"PATH": str(tmp_path)}
     said = complaint(home.call("flatten", odd, "/no/such/place.tar"), tmp_path)
-    assert "no such file" in said
+    assert "there is no directory /no/such for" in said
     for words, expected in (
         (["--format", "zip", odd, "x"], "--format is 'zip'"),
         (["--format", "dir", odd, "-"], "cannot go to standard output"),
