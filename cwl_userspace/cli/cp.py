@@ -129,10 +129,10 @@ def _check(source: Place, path: str) -> None:
 
 def _name(source: Place, path: str) -> bytes:
     """What a copy is called where it gets a name of its own: ``.`` if its inside is meant."""
-    if os.path.basename(path) == "." or not source.parts:
-        return HERE
-    given = os.path.basename(path.rstrip("/"))
-    return source.parts[-1] if given == ".." else os.fsencode(given)
+    given = os.path.basename(path.rstrip("/")) if os.path.basename(path) != "." else ""
+    if given == ".." and source.parts:
+        return source.parts[-1]
+    return os.fsencode(given) if given not in ("", "..") else HERE
 
 
 def _asks_for_directory(path: str) -> bool:
