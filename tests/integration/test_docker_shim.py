@@ -215,7 +215,7 @@ def test_nothing_that_run_can_do_is_ignored() -> None:
         (["run", "--no-such", "busybox"], "no option --no-such"),
         (["run"], "needs an image"),
         (["exec", "some", "true"], "its own run"),
-        (["swarm"], "known are build, images"),
+        (["swarm"], "known are build, cp, images"),
         (["image", "squash"], "expected one of"),
         (["image_prune"], "is not known here"),
         (["image", "push", "x"], "skopeo"),
