@@ -28,7 +28,7 @@ ROOMS = {
     "engines": {"engines"},
     "records": {"log", "runs", "ended", "private"},
     "tools": {"tools"},
-    "containers": {"containers", "asroot", "localtree", "trees"},
+    "containers": {"containers", "asroot", "localtree", "transfer", "trees"},
     "process": {"process", "staging", "supervise", "prepare", "anchor", "stdin", "terminal",
                 "replay", "limits", "cgroups", "scope", "memory", "processors"},
     "trial": {"trial"},

@@ -16,7 +16,8 @@ from cwl_userspace import __version__, limits
 from cwl_userspace.cli import doctor_engines as engines
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
-from cwl_userspace.cli.words import FLAG, Option, parse
+from cwl_userspace.cli.template import render
+from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.engines.choose import AUTO, PREFERRED
 from cwl_userspace.errors import UserspaceError
 from cwl_userspace.image.layout import Layout
@@ -27,6 +28,7 @@ from cwl_userspace.store import records
 
 OPTIONS = (
     Option("--json", FLAG, "as JSON"),
+    Option("-f --format", VALUE, "json, {{.engine}}, {{json .store}} and the like", "TEMPLATE"),
     Option("--offline", FLAG, "do not try to reach registries"),
     Option("--quick", FLAG, "say what engines promise, without trying it"),
     Option("--help", FLAG, "show this text"),
@@ -43,7 +45,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     """Print the report; 0 if some engine works and none breaks a promise, else 1."""
     words = parse("doctor", OPTIONS, argv)
     if words.flag("help"):
-        return show("doctor", "[--json] [--quick]", OPTIONS)
+        return show("doctor", "[--json] [--format TEMPLATE] [--quick]", OPTIONS)
     offline = words.flag("offline") or context.settings.offline
     report: dict[str, Any] = {
         "version": __version__,
@@ -57,7 +59,9 @@ def command(context: Context, argv: Sequence[str]) -> int:
         "registries": [] if offline else _registries(context),
     }
     report["engine"] = _chosen(context, report["engines"])
-    if words.flag("json"):
+    if words.value("format"):
+        print(render(words.value("format"), report))
+    elif words.flag("json"):
         print(json.dumps(report, indent=4))
     else:
         print(_text(report), end="")

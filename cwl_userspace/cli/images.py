@@ -5,13 +5,13 @@ from __future__ import annotations
 import fnmatch
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
-from cwl_userspace.cli.table import human_size, table
-from cwl_userspace.cli.template import render
-from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, Words, parse
+from cwl_userspace.cli.listing import FORMAT, filters, has_labels, listing
+from cwl_userspace.cli.table import human_size
+from cwl_userspace.cli.words import FLAG, LIST, Option, Words, parse
 from cwl_userspace.errors import ImageNotFound, UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
@@ -19,18 +19,20 @@ from cwl_userspace.store.protect import is_protected
 from cwl_userspace.store.sizes import Sizes, sizes
 from cwl_userspace.store.users import last_use
 
+FILTERS = ("dangling", "protected", "reference", "label", "before", "since")
 OPTIONS = (
     Option("-q --quiet", FLAG, "only the ids"),
     Option("-a --all", FLAG, "accepted: all are always listed"),
     Option("-s --size", FLAG, "look at every file: what images have in common, and alone"),
     Option("--digests", FLAG, "the digest of each manifest"),
     Option("--no-trunc", FLAG, "whole ids"),
-    Option("-f --filter", LIST, "dangling=, protected= or reference=PATTERN", "KEY=VALUE"),
-    Option("--format", VALUE, "json: an object a line; or {{.ID}} and the like", "TEMPLATE"),
+    Option("-f --filter", LIST, f"by {', '.join(FILTERS)}", "KEY=VALUE"),
+    FORMAT,
     Option("--help", FLAG, "show this text"),
 )
 _TITLES = {"Repository": "REPOSITORY", "Tag": "TAG", "ID": "IMAGE ID", "FetchedSince": "FETCHED",
            "Size": "SIZE"}  # fmt: skip
+_NAMES = {"CreatedSince": "CREATED", "VirtualSize": "SIZE"}
 _WHERE = {"Store": "STORE"}
 _SIZES = {"SharedSize": "SHARED", "UniqueSize": "UNIQUE"}
 _NONE = "<none>"
@@ -53,7 +55,12 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if words.flag("help"):
         return show("images", "[OPTIONS] [NAME]", OPTIONS)
     context.store.check()
-    rows = [row for row in _rows(context, words.arguments) if _passes(row, words.list("filter"))]
+    given = filters(words.list("filter"), FILTERS)
+    rows = [
+        row
+        for row in _rows(context, words.arguments)
+        if all(_fits(context, row, key, values) for key, values in given.items())
+    ]
     form = words.value("format")
     if words.flag("quiet"):
         short = (_identifier(row.record, words) for row in rows)
@@ -62,11 +69,8 @@ def command(context: Context, argv: Sequence[str]) -> int:
     deep = words.flag("size") or "SharedSize" in form or "UniqueSize" in form
     measured = _measured(context, rows) if deep else {}
     cells = [_cells(context, row, words, measured) for row in rows]
-    if form and form != "table":
-        print("".join(f"{render(form, line)}\n" for line in cells), end="")
-    else:
-        several = _WHERE if context.settings.beneath else {}
-        print(table({**_titles(words, rows), **several}, cells), end="")
+    several = _WHERE if context.settings.beneath else {}
+    print(listing(form, {**_titles(words, rows), **several}, cells, _NAMES), end="")
     return 0
 
 
@@ -105,24 +109,32 @@ def _is_wanted(reference: ImageReference, wanted: str) -> bool:
     return same and (not explicit or records.key_of(asked) == records.key_of(reference))
 
 
-def _passes(row: Row, filters: Sequence[str]) -> bool:
-    """True if a row fits all filters; raise UsageError for one that is not known."""
-    return all(_fits(row, *text.partition("=")[::2]) for text in filters)
-
-
-def _fits(row: Row, key: str, value: str) -> bool:
+def _fits(context: Context, row: Row, key: str, values: Sequence[str]) -> bool:
+    """True if a row fits a filter; raise UsageError for a value that has no meaning."""
+    created = row.record.created
     if key == "reference":
-        named = row.reference
-        if named is None:
-            return False
-        shown = (named.familiar, str(named), named.familiar.rpartition(":")[0], named.name)
-        return any(fnmatch.fnmatchcase(text, value) for text in shown)
-    if key in ("dangling", "protected") and value in _YES:
-        return (row.reference is None if key == "dangling" else row.protected) == _YES[value]
-    raise UsageError(
-        f"the filter {key}={value} is not known",
-        "expected dangling=true, protected=true or reference=PATTERN",
-    )
+        return any(_matches(row, pattern) for pattern in values)
+    if key == "label":
+        return has_labels(_labels(row.record), values)
+    if key == "before":
+        return all(created < records.find(context.store, name).created for name in values)
+    if key == "since":
+        return all(created > records.find(context.store, name).created for name in values)
+    if values[-1] not in _YES:
+        raise UsageError(f"the filter {key}={values[-1]} is not known", "expected true or false")
+    return (row.reference is None if key == "dangling" else row.protected) == _YES[values[-1]]
+
+
+def _matches(row: Row, pattern: str) -> bool:
+    named = row.reference
+    if named is None:
+        return False
+    shown = (named.familiar, str(named), named.familiar.rpartition(":")[0], named.name)
+    return any(fnmatch.fnmatchcase(text, pattern) for text in shown)
+
+
+def _labels(record: records.Record) -> dict[str, Any]:
+    return (record.document.get("config") or {}).get("Labels") or {}
 
 
 def _measured(context: Context, rows: Sequence[Row]) -> dict[str, Sizes]:

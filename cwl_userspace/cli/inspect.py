@@ -11,7 +11,8 @@ from cwl_userspace import containers, runs
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.dropped import dropped
 from cwl_userspace.cli.help import show
-from cwl_userspace.cli.template import render
+from cwl_userspace.cli.template import Template
+from cwl_userspace.cli.template_functions import as_json
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.containers import Container
 from cwl_userspace.errors import ContainerNotFound, ImageNotFound, UsageError
@@ -20,8 +21,9 @@ from cwl_userspace.store import records
 from cwl_userspace.store.records import Record
 
 OPTIONS = (
-    Option("-f --format", VALUE, "{{json .}}, {{json .Config}}, {{.Id}} and the like", "TEMPLATE"),
+    Option("-f --format", VALUE, "json, {{json .Config}}, {{.Id}} and the like", "TEMPLATE"),
     Option("-p --path", FLAG, "print the path of the flattened tree instead"),
+    Option("-s --size", FLAG, "accepted: the size of an image is always told"),
     Option("--type", VALUE, "only one kind; else a container wins", "image|container"),
     Option("--help", FLAG, "show this text"),
 )
@@ -33,6 +35,9 @@ _NO_CONFIG: dict[str, Any] = {
     "Cmd": None,
     "WorkingDir": "",
     "Entrypoint": None,
+    "Labels": None,
+    "ExposedPorts": None,
+    "Volumes": None,
 }
 
 
@@ -59,9 +64,12 @@ def command(context: Context, argv: Sequence[str]) -> int:
             print(_tree(context, thing) if isinstance(thing, Container) else _whole(context, thing))
         return 0
     described = [_describe(context, thing) for thing in found]
-    if words.value("format"):
-        for entry in described:
-            print(render(words.value("format"), entry))
+    form = words.value("format")
+    if form == "json":
+        print(as_json(described))
+    elif form:
+        template = Template(form)
+        print("".join(f"{template.render(entry)}\n" for entry in described), end="")
     else:
         print(json.dumps(described, indent=4))
     return 0

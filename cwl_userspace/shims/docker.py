@@ -36,7 +36,7 @@ _GLOBAL = (
 )
 # The verbs of our own that mean the same, and those that these names add or that differ.
 SAME = frozenset(
-    "build images import inspect kill load login logout ps pull rmi save stats".split()
+    "build cp images import inspect kill load login logout ps pull rmi save stats tag".split()
 )
 OWN = {
     "run": "docker_run",
@@ -46,26 +46,41 @@ OWN = {
     "version": "docker_facts",
     "info": "docker_facts",
 }
+# Those that are only known as a part of a group.
+_INNER = {
+    "image_prune": "docker_system",
+    "disk_use": "docker_system",
+    "networks": "docker_system",
+    "volumes": "docker_system",
+}
+_LISTS = ("ls", "list")
 _GROUPED: dict[str, dict[str, tuple[str, ...]]] = {
     "image": {
-        **{verb: (verb,) for verb in ("build", "import", "load", "pull", "save")},
-        **{"ls": ("images",), "list": ("images",), "rm": ("rmi",)},
+        **{verb: (verb,) for verb in ("build", "import", "load", "pull", "save", "tag")},
+        **dict.fromkeys(_LISTS, ("images",)),
+        **dict.fromkeys(("rm", "remove"), ("rmi",)),
         "inspect": ("inspect", "--type", "image"),
+        "prune": ("image_prune",),
     },
     "container": {
-        **{verb: (verb,) for verb in ("kill", "rm", "run", "stats", "stop", "wait")},
-        **{"ls": ("ps",), "list": ("ps",)},
+        **{verb: (verb,) for verb in ("cp", "kill", "rm", "run", "stats", "stop", "wait")},
+        **dict.fromkeys((*_LISTS, "ps"), ("ps",)),
+        "remove": ("rm",),
         "inspect": ("inspect", "--type", "container"),
     },
-    "system": {"info": ("info",)},
-    "buildx": {"build": ("build",)},
-    "builder": {"build": ("build",)},
+    "system": {"info": ("info",), "df": ("disk_use",), "prune": ("image_prune",)},
+    "network": dict.fromkeys(_LISTS, ("networks",)),
+    "volume": dict.fromkeys(_LISTS, ("volumes",)),
+    "buildx": {"build": ("build",), "prune": ("image_prune",)},
+    "builder": {"build": ("build",), "prune": ("image_prune",)},
 }
 _INSTEAD = {
     "logs": "what a container prints goes to who started it",
     "exec": "start the program with its own run",
     "create": "cwl-userspace create makes containers that stay",
     "push": "save writes an archive, which skopeo can copy to a registry",
+    "network": "containers have the host's network, or none: give --net none",
+    "volume": "there are no named volumes: give a directory with --volume",
 }
 
 
@@ -82,6 +97,8 @@ def answer(name: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
         verb, rest = "version", ["--short"]
     elif given.flag("help"):
         verb = "help"
+    if verb in _INNER:
+        raise UsageError(f"{name} {verb} is not known here", f"known are {', '.join(_verbs())}")
     if verb in _GROUPED:
         verb, *rest = _ungrouped(name, verb, rest)
     context = Context({"PATH": _PATH, **environ, "CWL_USERSPACE_CALLER": name}, "", quiet=False)
@@ -97,17 +114,20 @@ def _ungrouped(name: str, group: str, words: Sequence[str]) -> list[str]:
     known = _GROUPED[group]
     if not words or words[0] not in known:
         shown = " ".join([group, *words[:1]])
-        raise UsageError(f"{name} {shown} is not known here", f"expected one of {', '.join(known)}")
+        instead = _INSTEAD.get(group) or _INSTEAD.get(words[0] if words else "")
+        hint = instead or f"expected one of {', '.join(known)}"
+        raise UsageError(f"{name} {shown} is not known here", hint)
     return [*known[words[0]], *words[1:]]
 
 
 def _load(name: str, verb: str) -> Verb:
     if verb in SAME:
         return load(verb)
-    if verb not in OWN:
+    module_name = OWN.get(verb) or _INNER.get(verb)
+    if module_name is None:
         hint = _INSTEAD.get(verb) or f"known are {', '.join(_verbs())}"
         raise UsageError(f"{name} {verb} is not known here", hint)
-    module = __import__(f"cwl_userspace.shims.{OWN[verb]}", fromlist=[verb])
+    module = __import__(f"cwl_userspace.shims.{module_name}", fromlist=[verb])
     command: Verb = getattr(module, verb)
     return command
 

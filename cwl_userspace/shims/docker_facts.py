@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from cwl_userspace import __version__
 from cwl_userspace.cli.context import Context
+from cwl_userspace.cli.info import facts, tell
 from cwl_userspace.cli.template import render
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
-from cwl_userspace.engines.choose import choose
 from cwl_userspace.oci import Platform
 
 # The versions whose words these are: some callers compare them before they use an option.
@@ -45,58 +44,24 @@ def info(context: Context, argv: Sequence[str]) -> int:
     """Print what this host is; raise EngineError if no container can be run on it."""
     words = parse("info", (_FORMAT,), argv)
     name = context.environ["CWL_USERSPACE_CALLER"]
-    engine = choose(context.engine, context.settings, context.environ).name
-    facts = _docker(context, engine) if name == "docker" else _podman(context, engine)
-    if words.value("format"):
-        print(render(words.value("format"), facts))
-    else:
-        print("\n".join(_lines(facts)))
+    found = facts(context, SPOKEN[name])
+    tell(found if name == "docker" else _podman(found), words.value("format"))
     return 0
 
 
-def _docker(context: Context, engine: str) -> dict[str, Any]:
-    host = os.uname()
-    return {
-        "ServerVersion": SPOKEN["docker"],
-        "Driver": "cwl-userspace",
-        "DockerRootDir": context.store.path,
-        "DefaultRuntime": engine,
-        "SecurityOptions": ["name=rootless"],
-        "OSType": "linux",
-        "Architecture": host.machine,
-        "KernelVersion": host.release,
-        "NCPU": os.cpu_count() or 1,
-        "MemTotal": _memory(),
-        "Name": host.nodename,
-    }
-
-
-def _podman(context: Context, engine: str) -> dict[str, Any]:
-    host = os.uname()
+def _podman(found: dict[str, Any]) -> dict[str, Any]:
+    """The same in podman's shape."""
     return {
         "host": {
             "os": "linux",
             "arch": Platform.host().architecture,
-            "cpus": os.cpu_count() or 1,
-            "memTotal": _memory(),
-            "hostname": host.nodename,
-            "kernel": host.release,
-            "ociRuntime": {"name": engine},
+            "cpus": found["NCPU"],
+            "memTotal": found["MemTotal"],
+            "hostname": found["Name"],
+            "kernel": found["KernelVersion"],
+            "ociRuntime": {"name": found["DefaultRuntime"]},
             "security": {"rootless": True},
         },
-        "store": {"graphDriverName": "cwl-userspace", "graphRoot": context.store.path},
-        "version": {"Version": SPOKEN["podman"]},
+        "store": {"graphDriverName": found["Driver"], "graphRoot": found["DockerRootDir"]},
+        "version": {"Version": found["ServerVersion"]},
     }
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _lines(facts: dict[str, Any], indent: str = "") -> list[str]:
-    found: list[str] = []
-    for key, value in facts.items():
-        nested = isinstance(value, dict)
-        found.append(f"{indent}{key}:" + ("" if nested else f" {value}"))
-        found += _lines(value, indent + "  ") if nested else []
-    return found

@@ -14,7 +14,7 @@ import pytest
 
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.shims.docker_run import IGNORED
-from tests.containers import ENGINES, PATIENCE, Home, docker_archive, shell_layer
+from tests.containers import ENGINES, PATIENCE, Home, Tar, docker_archive, shell_layer
 from tests.docker import Shims
 
 FINISHED = "r1cepzbhUTxtykz5XTC4"  # what cwl-utils' JavaScript engine ends each answer with
@@ -215,8 +215,13 @@ def test_nothing_that_run_can_do_is_ignored() -> None:
         (["run", "--no-such", "busybox"], "no option --no-such"),
         (["run"], "needs an image"),
         (["exec", "some", "true"], "its own run"),
-        (["swarm"], "known are build, images"),
-        (["image", "prune"], "expected one of"),
+        (["swarm"], "known are build, cp, images"),
+        (["image", "squash"], "expected one of"),
+        (["image_prune"], "is not known here"),
+        (["image", "push", "x"], "skopeo"),
+        (["volume", "create", "v"], "give a directory with --volume"),
+        (["network", "create", "n"], "--net none"),
+        (["image", "prune"], "give --force"),
         (["wait"], "needs a container"),
         (["stop", "nobody"], "no container 'nobody'"),
     ],
@@ -235,6 +240,44 @@ def test_info_is_about_this_host_and_fails_without_an_engine(home: Home, tmp_pat
     assert "graphRoot" in shims.podman("info").text
     broken = {**shims.environment, "CWL_USERSPACE_ENGINE": "nonsense"}
     assert shims.docker("info", environment=broken).code == 125
+
+
+def test_sub_words_are_the_words(shims: Shims, tmp_path: Path) -> None:
+    assert shims.docker("image", "tag", "busybox", "grouped/name:2").text == ""
+    listed = shims.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "grouped/name")
+    assert listed.text == "grouped/name:2\n"
+    assert shims.docker("image", "rm", "grouped/name:2").text.startswith("Untagged: grouped/name:2")
+    assert shims.docker("container", "ls", "-q").code == 0
+    refused = shims.docker("container", "cp", "nobody:/etc", tmp_path)
+    assert refused.code == 1 and "no container 'nobody'" in refused.complaint
+
+
+def test_a_host_is_told_of_in_dockers_tables(shims: Shims) -> None:
+    header, *rows = shims.docker("system", "df").text.splitlines()
+    assert header.split() == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
+    assert [row.split()[0] for row in rows] == ["Images", "Containers", "Local", "Build"]
+    count = shims.docker("system", "df", "--format", "{{.Type}} {{.TotalCount}}").text
+    assert (
+        count.splitlines()[0] == f"Images {shims.docker('info', '-f', '{{.Images}}').text}".strip()
+    )
+    assert shims.docker("network", "ls", "--format", "{{.Name}}").text == "bridge\nhost\nnone\n"
+    assert shims.docker("network", "ls", "-q", "--filter", "name=none").text.count("\n") == 1
+    assert shims.docker("volume", "ls").text == "DRIVER   VOLUME NAME\n"
+    assert shims.docker("volume", "ls", "-q").text == ""
+
+
+def test_images_without_a_name_are_pruned(home: Home, tmp_path: Path) -> None:
+    own = Home(Path(tmp_path))
+    shims = Shims(own, tmp_path / "shims")
+    own.add("first", Tar().file("a", b"1").bytes())
+    own.add("first", Tar().file("a", b"2").bytes())
+    assert len(shims.docker("images", "-q", "-f", "dangling=true").text.splitlines()) == 1
+    assert "freed" in shims.docker("image", "prune", "-f").text
+    assert shims.docker("images", "-q").text.count("\n") == 1
+    shims.docker("image", "prune", "-f", "-a", "--filter", "until=1h")
+    assert shims.docker("images", "-q").text.count("\n") == 1
+    shims.docker("image", "prune", "-f", "-a")
+    assert shims.docker("images", "-q").text == ""
 
 
 def test_cwltool_without_node_evaluates_javascript_in_a_container(
