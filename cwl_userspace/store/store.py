@@ -10,6 +10,8 @@ Layout (format 2), below the directory that the settings name::
                                where the settings say so
     trees/CHAIN/rootfs         the flattened tree; CHAIN is the ChainID of config.md
     trees/CHAIN/tree.json      what was built, beside the tree and never inside it
+    trees/CHAIN/unsynced       a link that says who has the tree written to disk, until it is: see
+                               unsynced.py
     packs/CHAIN/               the same tree as one file, for local disks: see packs.py
     trees/CHAIN/contents.zst   what rootfs should hold, see image/contents.py; none for trees of
                                builds and of older releases
@@ -52,7 +54,7 @@ _CONVERTED = ("1",)
 _PLACES = ("names", "images", "blobs/sha256", "trees", "packs", "tmp", "locks", LEASES)
 # What is published below these is for every user of the store.
 _FOR_ALL = ("trees/", "packs/")
-CONTENTS = "contents.zst"
+CONTENTS, MARK = "contents.zst", "unsynced"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
@@ -65,7 +67,8 @@ class Store:
     one (localtree.py): it is given this store, and what makes a tree in a store.
     ``share_files``: a tree may have files in common with one that it extends (store/base.py);
     ``keep_blobs``: layers are kept as they were fetched, too (store/blobs.py); ``unpacked_limit``:
-    how many bytes an image may unpack to that is filed here, 0 for any.
+    how many bytes an image may unpack to that is filed here, 0 for any; ``only_read``: nothing in
+    it is changed.
     """
 
     __slots__ = (
@@ -73,6 +76,7 @@ class Store:
         "_distrusted",
         "elsewhere",
         "keep_blobs",
+        "only_read",
         "path",
         "share_files",
         "unpacked_limit",
@@ -84,6 +88,7 @@ class Store:
         self._distrusted: set[str] = set()
         self.share_files = True
         self.keep_blobs = False
+        self.only_read = False
         self.unpacked_limit = 0
         self.elsewhere: Callable[[Store, Callable[[Store], Digest]], Digest] | None = None
 
@@ -142,6 +147,8 @@ class Store:
             raise StoreError(
                 f"the store {self.path} cannot be read: {reason}", "set CWL_USERSPACE_HOME"
             ) from None
+        if not found:  # a crash came before the disk had it
+            return ""
         if found == REMOVED:
             raise StoreError(
                 f"the store {self.path} is being removed",
@@ -167,8 +174,24 @@ class Store:
         return own
 
     def has_tree(self, chain: Digest) -> bool:
-        """True if that tree is here or beneath, and so is whole."""
-        return os.path.isdir(self.tree(chain))
+        """True if that tree is here or beneath, and so is whole.
+
+        What a crash may have damaged is looked at first, and is not there if it was. Raise
+        StoreError for a damaged one that cannot be removed.
+        """
+        rootfs = self.tree(chain)
+        return os.path.isdir(rootfs) and self.is_sound(os.path.dirname(rootfs))
+
+    def is_sound(self, directory: str) -> bool:
+        """True if the tree in a directory of this store is on disk, or can be trusted all the same.
+
+        Raise StoreError as ``has_tree`` does.
+        """
+        if not os.path.lexists(os.path.join(directory, MARK)):
+            return True
+        from cwl_userspace.store import unsynced
+
+        return unsynced.is_sound(self, directory)
 
     def has(self, chain: Digest) -> bool:
         """True if an image's files are here or beneath in either form, so that it can be run."""
