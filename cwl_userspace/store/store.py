@@ -73,6 +73,7 @@ class Store:
 
     __slots__ = (
         "_beneath",
+        "_compared",
         "_distrusted",
         "elsewhere",
         "keep_blobs",
@@ -86,6 +87,7 @@ class Store:
         self.path = path
         self._beneath = beneath
         self._distrusted: set[str] = set()
+        self._compared: dict[str, bool] = {}
         self.share_files = True
         self.keep_blobs = False
         self.only_read = False
@@ -180,7 +182,11 @@ class Store:
         StoreError for a damaged one that cannot be removed.
         """
         rootfs = self.tree(chain)
-        return os.path.isdir(rootfs) and self.is_sound(os.path.dirname(rootfs))
+        if not os.path.isdir(rootfs):
+            return False
+        if self.is_beneath(rootfs) or self.is_sound(os.path.dirname(rootfs)):
+            return True
+        return self._beneath is not None and self.has_tree(chain)  # the own one is gone
 
     def is_sound(self, directory: str) -> bool:
         """True if the tree in a directory of this store is on disk, or can be trusted all the same.
@@ -189,9 +195,14 @@ class Store:
         """
         if not os.path.lexists(os.path.join(directory, MARK)):
             return True
-        from cwl_userspace.store import unsynced
+        if directory not in self._compared:
+            from cwl_userspace.store import unsynced
 
-        return unsynced.is_sound(self, directory)
+            sound = unsynced.is_sound(self, directory)
+            if not self.only_read:
+                return sound
+            self._compared[directory] = sound  # its mark stays, and one look is enough
+        return self._compared[directory]
 
     def has(self, chain: Digest) -> bool:
         """True if an image's files are here or beneath in either form, so that it can be run."""

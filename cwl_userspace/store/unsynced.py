@@ -122,6 +122,17 @@ def settle(place: int, directory: str) -> None:
         _rewrite(place, _FAILED)
 
 
+def confirm(store: Store, name: str) -> None:
+    """Sync a tree now that is known to be as it was recorded, and remove its mark if it has one."""
+    directory = os.path.join(store.path, name)
+    if _said(directory) is not None:
+        place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            settle(place, directory)
+        finally:
+            os.close(place)
+
+
 def is_sound(store: Store, directory: str) -> bool:
     """True if a tree that has a mark, or had one just now, is what was written.
 
@@ -137,7 +148,8 @@ def is_sound(store: Store, directory: str) -> bool:
         if mine and _is_dead(owner, store, directory):
             _start(directory)
         return True
-    if owner is not None and not _is_dead(owner, store, directory):
+    rebooted = owner is None or owner.host == Owner.me().host
+    if owner is not None and not rebooted and not _is_dead(owner, store, directory):
         return True
     if store.only_read:
         return _is_as_recorded(store, directory)
