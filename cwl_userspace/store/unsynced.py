@@ -73,27 +73,38 @@ def sync_later(store: Store, name: str) -> None:
 
 
 def _start(directory: str) -> None:
-    go, hold = os.pipe()
-    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fds = [go, hold, place]
+    """Start the process. One that has no descriptor left leaves it to the next."""
+    fds: list[int] = []
     try:
-        fds.append(fcntl.fcntl(place, fcntl.F_DUPFD_CLOEXEC, 10))
-        streams = [
-            (os.POSIX_SPAWN_DUP2, go, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_DUP2, fds[-1], _PLACE),
-        ]
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        words = [sys.executable or "", "-I", "-S", "-c", _PROGRAM, package, directory]
-        pid = os.posix_spawn(words[0], words, os.environ, file_actions=streams)
-        # It waits for the end of the pipe, and so cannot remove the mark before this one.
-        _rewrite(place, str(Owner.of(pid)))
+        fds += os.pipe()
+        fds.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        # Above those that it is to have: a descriptor that becomes itself may be closed.
+        fds.append(fcntl.fcntl(fds[-1], fcntl.F_DUPFD_CLOEXEC, _PLACE + 1))
+        try:
+            pid = _spawn(directory, fds[0], fds[-1])
+        except OSError:
+            settle(fds[-1], directory)
+        else:
+            # It waits for the end of the pipe, and so cannot remove the mark before this one.
+            _rewrite(fds[-1], str(Owner.of(pid)))
     except OSError:
-        settle(place, directory)
+        pass
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _spawn(directory: str, go: int, place: int) -> int:
+    """Execute this module with three descriptors; the process id."""
+    streams = [
+        (os.POSIX_SPAWN_DUP2, go, 0),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_DUP2, place, _PLACE),
+    ]
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    words = [sys.executable or "", "-I", "-S", "-c", _PROGRAM, package, directory]
+    return os.posix_spawn(words[0], words, os.environ, file_actions=streams)
 
 
 def main(directory: str) -> None:
@@ -183,10 +194,7 @@ def _examined(store: Store, directory: str) -> bool:
         if not _is_as_recorded(store, directory):
             _put_aside(store, directory)
             return False
-        try:  # what was read came from the disk
-            os.unlink(os.path.join(directory, MARK))
-        except OSError:  # not ours: the next compares it again
-            pass
+        confirm(store, f"trees/{name}")
         return True
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from cwl_userspace.store import unsynced
 from cwl_userspace.store.inuse import RUN
 from cwl_userspace.store.owner import Owner, private_name
-from cwl_userspace.store.store import MARK
+from cwl_userspace.store.store import CONTENTS, MARK, Store
 from tests.containers import Home, marks, oci_layout, settled, shell_layer, waiting
 from tests.unsynced import ELSEWHERE, before_the_crash, empty, mark
 
@@ -220,3 +221,17 @@ def test_who_removes_an_image_does_not_mind_that_it_is_being_synced(home: Home) 
     os.kill(pid, signal.SIGCONT)
     assert any(not syncing(tree) for _ in waiting(60))
     assert os.listdir(store(home) / "trees") == [] == os.listdir(store(home) / "tmp")
+
+
+def test_a_tree_that_could_not_be_compared_is_on_the_disk_before_it_is_seen(tmp_path: Path) -> None:
+    place = Store(str(tmp_path / "store"))
+    place.prepare()
+    for name, recorded in (("a", True), ("b", False)):
+        private = tmp_path / "store" / "tmp" / name
+        (private / "rootfs").mkdir(parents=True)
+        if recorded:
+            (private / CONTENTS).touch()
+        assert unsynced.publish(place, str(private), f"trees/{name}")
+        assert bool(marks(tmp_path / "store")) == recorded
+        for path in marks(tmp_path / "store"):
+            path.unlink()
