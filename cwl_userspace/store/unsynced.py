@@ -73,20 +73,14 @@ def sync_later(store: Store, name: str) -> None:
 
 
 def _start(directory: str) -> None:
-    """Start the process. One that has no descriptor left leaves it to the next."""
+    """Start the process. Where there is no descriptor for it, that is left to the next."""
     fds: list[int] = []
     try:
-        fds += os.pipe()
         fds.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        # Above those that it is to have: a descriptor that becomes itself may be closed.
-        fds.append(fcntl.fcntl(fds[-1], fcntl.F_DUPFD_CLOEXEC, _PLACE + 1))
-        try:
-            pid = _spawn(directory, fds[0], fds[-1])
-        except OSError:
-            settle(fds[-1], directory)
-        else:
-            # It waits for the end of the pipe, and so cannot remove the mark before this one.
-            _rewrite(fds[-1], str(Owner.of(pid)))
+        # Above the one that it is to have: a descriptor that becomes itself may be closed.
+        fds.append(fcntl.fcntl(fds[0], fcntl.F_DUPFD_CLOEXEC, _PLACE + 1))
+        if not _started(directory, fds[1]):
+            settle(fds[1], directory)
     except OSError:
         pass
     finally:
@@ -94,25 +88,39 @@ def _start(directory: str) -> None:
             os.close(fd)
 
 
-def _spawn(directory: str, go: int, place: int) -> int:
-    """Execute this module with three descriptors; the process id."""
+def _started(directory: str, place: int) -> bool:
+    """Execute ``main``; True as soon as the mark names who syncs, who is no child of ours."""
     streams = [
-        (os.POSIX_SPAWN_DUP2, go, 0),
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
         (os.POSIX_SPAWN_DUP2, place, _PLACE),
     ]
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     words = [sys.executable or "", "-I", "-S", "-c", _PROGRAM, package, directory]
-    return os.posix_spawn(words[0], words, os.environ, file_actions=streams)
+    try:
+        pid = os.posix_spawn(words[0], words, os.environ, file_actions=streams)
+    except OSError:
+        return False
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def main(directory: str) -> None:
-    """The process of its own, which keeps nothing open of the caller's but the directory."""
+    """What is executed: it ends when its child has taken the work over.
+
+    Neither keeps anything open of the caller's but the directory.
+    """
     os.setsid()
     os.closerange(_PLACE + 1, 1 << 16)
     os.chdir("/")
-    os.read(0, 1)
+    named, pending = os.pipe()
+    if os.fork():
+        os.close(pending)
+        os.read(named, 1)
+        os._exit(0)
+    os.close(named)
+    _rewrite(_PLACE, str(Owner.me()))
+    os.close(pending)
     settle(_PLACE, directory)
 
 
