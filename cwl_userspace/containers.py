@@ -115,7 +115,6 @@ def create(store: Store, name: str, rootfs: str, record: dict[str, Any]) -> tupl
     UsageError for a name that is taken, StoreError where the store cannot be written.
     """
     from cwl_userspace.asroot import copy_tree
-    from cwl_userspace.kernel.syscalls import sync_filesystem
     from cwl_userspace.store.workspace import workspace
 
     store.prepare()
@@ -130,7 +129,6 @@ def create(store: Store, name: str, rootfs: str, record: dict[str, Any]) -> tupl
             _make_room(os.path.join(private, "rootfs"))
             relative = os.path.relpath(private, store.path)
             store.write_file(f"{relative}/container.json", json.dumps(record))
-            sync_filesystem(private)
         except OSError as error:
             raise store.failure(error, "copy an image's tree") from None
         if not store.publish(private, f"{PLACE}/{name}"):

@@ -68,7 +68,7 @@ class LocalTrees:
         ``flatten`` makes a tree in a store; its ChainID is returned. Where there is no local disk
         to be had the tree is made in the shared store.
         """
-        from cwl_userspace.store import packs
+        from cwl_userspace.store import packs, unsynced
         from cwl_userspace.store.workspace import workspace
 
         try:
@@ -82,6 +82,7 @@ class LocalTrees:
                 name, here = _generation(self._store, chain)
                 if not here:
                     self._store.publish(built, f"trees/{name}")
+                    unsynced.sync_later(self._store, f"trees/{name}")
                 return chain
         except StoreError as error:
             reason = error
@@ -123,10 +124,13 @@ def _generation(local: Store, chain: Digest) -> tuple[str, bool]:
     number = 0
     while True:
         name = f"{chain.hex}.{number}" if number else chain.hex
+        directory = os.path.join(local.path, "trees", name)
         try:
-            made = os.stat(os.path.join(local.path, "trees", name)).st_mtime
+            made = os.stat(directory).st_mtime
         except FileNotFoundError:
             return name, False
+        if not local.is_sound(directory):
+            continue  # it is gone now
         if made > time.time() - _OLDEST:
             return name, True
         number += 1
@@ -191,8 +195,7 @@ def _unpack_alone(
     note: Callable[[str], object],
 ) -> None:
     """Make the tree in private and rename it into place."""
-    from cwl_userspace.kernel.syscalls import sync_filesystem
-    from cwl_userspace.store import packs
+    from cwl_userspace.store import packs, unsynced
     from cwl_userspace.store.workspace import workspace
 
     with workspace(local) as private:
@@ -212,8 +215,8 @@ def _unpack_alone(
                 trees.copied(shared.tree(record.chain), private)
         else:
             trees.copied(shared.tree(record.chain), private)
-        sync_filesystem(private)
-        local.publish(private, f"trees/{name}")
+        unsynced.publish(local, private, f"trees/{name}")
+        unsynced.sync_later(local, f"trees/{name}")
 
 
 def _have_pack(

@@ -11,7 +11,7 @@ import os
 from cwl_userspace import asroot
 from cwl_userspace.errors import StoreError
 from cwl_userspace.kernel.ownership import is_ours
-from cwl_userspace.store import packs
+from cwl_userspace.store import packs, unsynced
 from cwl_userspace.store.lease import lease
 from cwl_userspace.store.store import Store
 from cwl_userspace.store.workspace import workspace
@@ -56,18 +56,17 @@ def owned(store: Store, record: Record, cache: str, note: Callable[[str], object
 
 def _made(store: Store, record: Record, make: Callable[[str], object]) -> str:
     """Publish in the own store a tree that is made in a private directory, once."""
-    from cwl_userspace.kernel.syscalls import sync_filesystem
-
+    name = f"trees/{record.chain.hex}"
     store.prepare()
     with lease(store, f"tree-{record.chain.hex}"):
         if not store.has_tree(record.chain):
             with workspace(store) as private:
                 try:
                     make(private)
-                    sync_filesystem(private)
                 except OSError as error:
                     raise store.failure(error, "unpack a tree") from None
-                store.publish(private, f"trees/{record.chain.hex}")
+                unsynced.publish(store, private, name)
+        unsynced.sync_later(store, name)
     return store.tree(record.chain)
 
 

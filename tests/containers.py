@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cwl_userspace.oci import Platform
+from cwl_userspace.store.store import MARK
 
 Word = str | bytes | Path
 # Those that every test runs with (chroot is for real root alone), and those that only the tests
@@ -205,6 +206,8 @@ class Home:
         else:
             ran = self.call("load", "-i", oci_layout(aside, name, layer, config))
         assert ran.code == 0, ran
+        # Tests look for what changes in a store, and the mark of a tree goes by itself.
+        assert settled(self.place / "store")
         return name
 
     def tree(self, image: str) -> Path:
@@ -310,6 +313,16 @@ def waiting(patience: float) -> Iterator[float]:
         if time.monotonic() > end:
             return
         time.sleep(0.05)
+
+
+def marks(store: Path) -> list[Path]:
+    """The marks of all trees of a store that may not be on disk yet."""
+    return [path for path in (store / "trees").glob(f"*/{MARK}*") if path.is_symlink()]
+
+
+def settled(store: Path) -> bool:
+    """True as soon as all trees of a store are on disk."""
+    return any(not marks(store) for _ in waiting(2 * PATIENCE))
 
 
 def manifest(tree: Path) -> dict[str, tuple[object, ...]]:

@@ -11,8 +11,10 @@ store has that nobody ever disturbed. Ends with 1 where a phase was hit less tha
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -24,9 +26,10 @@ from conformance.store import sample
 from conformance.store.served import serving
 from conformance.store.stores import Tree, Trial, contents
 from cwl_userspace.store.diskuse import disk_use
+from cwl_userspace.store.phases import SYNC
 
 # A download goes on while its layer is extracted; what is hit then counts as a download.
-PHASES = ("publish", "prune", "download", "extract")
+PHASES = ("publish", "prune", "download", "extract", SYNC)
 _PAUSE = 0.0005
 
 
@@ -52,8 +55,9 @@ class Killer:
             trial.call("pull", self._image)
         elif aim != "prune" and here:
             trial.call("prune", "--all", "--force", "--quiet")
+        trial.settle()
         words = ("prune", "--all", "--force") if aim == "prune" else ("pull", self._image)
-        self.hits[self._hit(aim, words)] += 1
+        self.hits[self._hit_sync() if aim == SYNC else self._hit(aim, words)] += 1
         self.kills += 1
         trial.check_whole(self._expected)
         trial.call("pull", self._image)
@@ -78,6 +82,23 @@ class Killer:
             self._lengths[aim] = max(self._lengths[aim] * 1.1, time.monotonic() - begun)
         else:
             self._lengths[aim] = max(self._lengths[aim] * 0.8, 0.002)
+        return phase
+
+    def _hit_sync(self) -> str:
+        """Kill the process that a pull leaves behind, which syncs its tree."""
+        log = self._trial.phases
+        log.write_text("")
+        self._trial.call("pull", self._image)
+        while "+sync" not in (said := log.read_text()):
+            time.sleep(_PAUSE)
+        begun = time.monotonic()
+        end = begun + self._chance.uniform(0, 1.1) * self._lengths[SYNC]
+        while _open(log.read_text()) == SYNC and time.monotonic() < end:
+            time.sleep(_PAUSE)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(said[: said.index(" +sync")].split()[-1]), signal.SIGKILL)
+        phase = _open(log.read_text())
+        self._lengths[SYNC] = max(time.monotonic() - begun, 0.002)
         return phase
 
 
@@ -125,6 +146,8 @@ def disturb(place: Path, image: str, kills: int, seed: int, least: int = 0) -> K
         if killer.kills % 20 == 0:
             print(f"{killer.kills} kills: {dict(killer.hits)}", file=sys.stderr, flush=True)
     trial.call("prune", "--force")
+    for each in (fresh, trial):
+        each.settle()
     left, wanted = files(trial.store), files(fresh.store)
     if left != wanted:
         differ = sorted(left.items() ^ wanted.items())[:5]

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from conformance.problem import Problem
@@ -65,6 +66,14 @@ class Trial:
             return sorted(os.listdir(self.store / name))
         except FileNotFoundError:
             return []
+
+    def settle(self, patience: float = 300.0) -> None:
+        """Wait until all trees are on disk, so that no process syncs any more."""
+        deadline = time.monotonic() + patience
+        while any("unsynced" in os.listdir(tree) for tree in (self.store / "trees").glob("*")):
+            if time.monotonic() > deadline:
+                raise Problem("a tree is still not synced", "see who should do so: its mark")
+            time.sleep(0.01)
 
     def check_whole(self, expected: Tree) -> int:
         """Raise Problem for a tree or an image that can be seen and is not whole; how many are."""

@@ -10,6 +10,8 @@ from cwl_userspace.cli.examine import Examined, Scope, examine, scope_of
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.mend import mend, record
 from cwl_userspace.cli.words import FLAG, Option, parse
+from cwl_userspace.store import unsynced
+from cwl_userspace.store.store import Store
 
 OPTIONS = (
     Option("--repair", FLAG, "fetch anew what is wrong, and what nothing is recorded of"),
@@ -31,6 +33,8 @@ def command(context: Context, argv: Sequence[str]) -> int:
     scope = scope_of(context.store, words.arguments)
     quiet, quick = words.flag("quiet"), words.flag("quick")
     found = _examine(context, scope, quick, quiet)
+    if not quick:
+        _confirm(context.store, found)
     if words.flag("record"):
         for line in record(context, found):
             print(_printable(line))
@@ -59,6 +63,13 @@ def _examine(context: Context, scope: Scope, quick: bool, quiet: bool) -> Examin
             flush=True,
         )
     return found
+
+
+def _confirm(store: Store, found: Examined) -> None:
+    """Trust trees that are as they were recorded, whatever crash there was."""
+    for chain, tree in found.trees.items():
+        if tree.recorded and not tree.differences and not tree.unread:
+            unsynced.confirm(store, f"trees/{chain}")
 
 
 def _lines(found: Examined, quiet: bool) -> list[str]:

@@ -174,7 +174,10 @@ def _remove_children(fd: int, top: int, depth: int) -> bool:
     moved = False
     for child, is_directory in children(fd):
         if not is_directory:
-            os.unlink(child, dir_fd=fd)
+            try:
+                os.unlink(child, dir_fd=fd)
+            except FileNotFoundError:  # a tree's mark may go by itself: see store/unsynced.py
+                pass
             continue
         _make_accessible(child, fd)
         if depth == 0:

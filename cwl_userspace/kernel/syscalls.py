@@ -222,6 +222,11 @@ def sync_filesystem(path: str) -> None:
     """Have the file system that holds *path* write everything out (syncfs(2))."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _checked(libc().syncfs(ctypes.c_int(fd)), path)
+        sync_filesystem_of(fd, path)
     finally:
         os.close(fd)
+
+
+def sync_filesystem_of(fd: int, path: str) -> None:
+    """The same for what is open as *fd*; errors name *path*."""
+    _checked(libc().syncfs(ctypes.c_int(fd)), path)

@@ -34,6 +34,7 @@ class Beneath:
             self._stores = []
             for path in self._paths:
                 store = Store(path)
+                store.only_read = True
                 self._stores.append(store)
                 try:
                     _check(store)

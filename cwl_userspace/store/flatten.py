@@ -22,6 +22,7 @@ from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.source import Source
 from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.oci import Image, Layer
+from cwl_userspace.store import unsynced
 from cwl_userspace.store.base import Base, begin
 from cwl_userspace.store.blobs import drop_damaged, keeping, kept
 from cwl_userspace.store.phases import DOWNLOAD, PUBLISH, phase, through
@@ -108,16 +109,15 @@ def _recorded(base: Base) -> bytes | None:
 def publish(
     store: Store, private: str, diff_ids: Sequence[Digest], facts: Mapping[str, object]
 ) -> None:
-    """Rename a directory that holds a finished ``rootfs``, and what is known of it, into place."""
+    """Rename a directory that holds a finished ``rootfs``, and what is known of it, into place.
+
+    It may not be on disk then: see store/unsynced.py.
+    """
     name = os.path.relpath(private, store.path)
     stated = {"diff_ids": [str(diff_id) for diff_id in diff_ids], **facts}
     with phase(PUBLISH):
         store.write_file(f"{name}/tree.json", json.dumps(stated))
-        try:
-            _flush(private)  # rootfs itself may be closed to us by its mode
-        except OSError as error:  # what was written long ago may find no room only now
-            raise store.failure(error, "write a tree") from None
-        store.publish(private, f"trees/{chain_id(diff_ids).hex}")
+        unsynced.publish(store, private, f"trees/{chain_id(diff_ids).hex}")
 
 
 def _apply(
@@ -186,10 +186,3 @@ class _Pipeline:
         """Stop, and see the threads end."""
         for step in self._steps:
             step.close()
-
-
-def _flush(path: str) -> None:
-    """Have the file system write what was built, so that a crash cannot publish empty files."""
-    from cwl_userspace.kernel.syscalls import sync_filesystem
-
-    sync_filesystem(path)

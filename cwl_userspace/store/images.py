@@ -13,7 +13,7 @@ from cwl_userspace.errors import ImageError, ImageNotFound
 from cwl_userspace.image.source import Source, nowhere
 from cwl_userspace.oci import Image, Platform, load_json
 from cwl_userspace.reference import ImageReference
-from cwl_userspace.store import packs, records
+from cwl_userspace.store import packs, records, unsynced
 from cwl_userspace.store.flatten import Report, chain_id, flatten, publish
 from cwl_userspace.store.heart import now
 from cwl_userspace.store.lease import lease
@@ -127,7 +127,9 @@ def _add(
                 with phase(EXTRACT):
                     chain = elsewhere(store, make) if elsewhere else make(store)
     with phase(PUBLISH):
-        return _file(store, image, config, chain, names, source.label)
+        record = _file(store, image, config, chain, names, source.label)
+        unsynced.sync_later(store, f"trees/{chain.hex}")
+        return record
 
 
 def add_built(

@@ -28,7 +28,11 @@ class Owner:
     @classmethod
     def me(cls) -> Owner:
         """This process. Never kept for later: a fork is another."""
-        pid = os.getpid()
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Owner:
+        """A process of this name space."""
         return cls(pid, _start(pid), _space(), _boot(), _host())
 
     @classmethod
@@ -49,6 +53,10 @@ class Owner:
     def is_near(self) -> bool:
         """True if its process id means here what it means there."""
         return self.boot == _boot() and self.space == _space()
+
+    def is_of_this_boot(self) -> bool:
+        """True if it runs, or ran, under the kernel that runs now."""
+        return self.boot == _boot() != "0"
 
     def is_dead(self) -> bool | None:
         """True or False of a process that can be seen from here, None of any other."""

@@ -7,7 +7,9 @@
     pack.json        which of the two it is, its digest and size, and what tree.json says
     contents.zst     what is recorded of the tree's files, if anything is, as beside the tree
 
-A tree is unpacked from it by the code that unpacks layers, and is what it was but for pipes.
+A tree is unpacked from it by the code that unpacks layers, and is what it was but for pipes. None
+is synced to disk: the digest is held against every byte that is read, so what a crash may have
+damaged is found by whoever reads it.
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.image.treetar import tree_bytes
-from cwl_userspace.kernel.syscalls import sync_filesystem
 from cwl_userspace.store.store import Store, private_name
 from cwl_userspace.store.workspace import workspace
 
@@ -84,7 +85,6 @@ def make(store: Store, chain: Digest, directory: str, work: Work) -> None:
         store.write_file(
             os.path.relpath(os.path.join(private, _RECORD), store.path), json.dumps(stated)
         )
-        sync_filesystem(private)
         store.publish(private, f"packs/{chain.hex}")
     store.trust(os.path.join(store.path, "packs", chain.hex), True)
 

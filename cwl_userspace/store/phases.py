@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DOWNLOAD, EXTRACT, PUBLISH, PRUNE = "download", "extract", "publish", "prune"
+DOWNLOAD, EXTRACT, PUBLISH, SYNC, PRUNE = "download", "extract", "publish", "sync", "prune"
 _VARIABLE = "CWL_USERSPACE_PHASES"
 
 

@@ -210,17 +210,16 @@ def _listing(directory: str) -> list[str]:
 
 
 def _read(path: str) -> Any:
+    """What a file has; None if it is not there, or a crash came before the disk had all of it."""
     try:
         with open(path, "rb") as file:
             return json.loads(file.read())
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except OSError as error:
         raise StoreError(
             f"the store cannot be read: {error.strerror}: {path}", "set CWL_USERSPACE_HOME"
         ) from None
-    except ValueError:
-        raise _damaged(path) from None
 
 
 def _damaged(path: str) -> StoreError:

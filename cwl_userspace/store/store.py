@@ -10,6 +10,8 @@ Layout (format 2), below the directory that the settings name::
                                where the settings say so
     trees/CHAIN/rootfs         the flattened tree; CHAIN is the ChainID of config.md
     trees/CHAIN/tree.json      what was built, beside the tree and never inside it
+    trees/CHAIN/unsynced       a link that says who has the tree written to disk, until it is: see
+                               unsynced.py
     packs/CHAIN/               the same tree as one file, for local disks: see packs.py
     trees/CHAIN/contents.zst   what rootfs should hold, see image/contents.py; none for trees of
                                builds and of older releases
@@ -52,7 +54,7 @@ _CONVERTED = ("1",)
 _PLACES = ("names", "images", "blobs/sha256", "trees", "packs", "tmp", "locks", LEASES)
 # What is published below these is for every user of the store.
 _FOR_ALL = ("trees/", "packs/")
-CONTENTS = "contents.zst"
+CONTENTS, MARK = "contents.zst", "unsynced"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
@@ -65,14 +67,17 @@ class Store:
     one (localtree.py): it is given this store, and what makes a tree in a store.
     ``share_files``: a tree may have files in common with one that it extends (store/base.py);
     ``keep_blobs``: layers are kept as they were fetched, too (store/blobs.py); ``unpacked_limit``:
-    how many bytes an image may unpack to that is filed here, 0 for any.
+    how many bytes an image may unpack to that is filed here, 0 for any; ``only_read``: nothing in
+    it is changed.
     """
 
     __slots__ = (
         "_beneath",
+        "_compared",
         "_distrusted",
         "elsewhere",
         "keep_blobs",
+        "only_read",
         "path",
         "share_files",
         "unpacked_limit",
@@ -82,8 +87,10 @@ class Store:
         self.path = path
         self._beneath = beneath
         self._distrusted: set[str] = set()
+        self._compared: dict[str, bool] = {}
         self.share_files = True
         self.keep_blobs = False
+        self.only_read = False
         self.unpacked_limit = 0
         self.elsewhere: Callable[[Store, Callable[[Store], Digest]], Digest] | None = None
 
@@ -142,6 +149,8 @@ class Store:
             raise StoreError(
                 f"the store {self.path} cannot be read: {reason}", "set CWL_USERSPACE_HOME"
             ) from None
+        if not found:  # a crash came before the disk had it
+            return ""
         if found == REMOVED:
             raise StoreError(
                 f"the store {self.path} is being removed",
@@ -167,8 +176,33 @@ class Store:
         return own
 
     def has_tree(self, chain: Digest) -> bool:
-        """True if that tree is here or beneath, and so is whole."""
-        return os.path.isdir(self.tree(chain))
+        """True if that tree is here or beneath, and so is whole.
+
+        What a crash may have damaged is looked at first, and is not there if it was. Raise
+        StoreError for a damaged one that cannot be removed.
+        """
+        rootfs = self.tree(chain)
+        if not os.path.isdir(rootfs):
+            return False
+        if self.is_beneath(rootfs) or self.is_sound(os.path.dirname(rootfs)):
+            return True
+        return self._beneath is not None and self.has_tree(chain)  # the own one is gone
+
+    def is_sound(self, directory: str) -> bool:
+        """True if the tree in a directory of this store is on disk, or can be trusted all the same.
+
+        Raise StoreError as ``has_tree`` does.
+        """
+        if not os.path.lexists(os.path.join(directory, MARK)):
+            return True
+        if directory not in self._compared:
+            from cwl_userspace.store import unsynced
+
+            sound = unsynced.is_sound(self, directory)
+            if not self.only_read:
+                return sound
+            self._compared[directory] = sound  # its mark stays, and one look is enough
+        return self._compared[directory]
 
     def has(self, chain: Digest) -> bool:
         """True if an image's files are here or beneath in either form, so that it can be run."""

@@ -137,7 +137,7 @@ def broken(site: Path, how: str) -> str:
         (place / "format").symlink_to("format")
     else:
         for record in (place / "images").iterdir():
-            record.write_bytes(b"{")
+            record.write_bytes(b"{}")
     return str(place)
 
 

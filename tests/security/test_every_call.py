@@ -12,8 +12,9 @@ import pytest
 from tests.failing import KILL, Fault, Trial
 
 CALLS = [
-    "mkdir", "mkdirat", "openat", "write", "rename", "linkat", "symlinkat", "unlinkat", "rmdir",
-    "unlink", "fchmodat", "fchmod", "utimensat", "syncfs", "getdents64", "newfstatat", "close",
+    "mkdir", "mkdirat", "openat", "write", "rename", "renameat", "linkat", "symlinkat", "symlink",
+    "unlinkat", "rmdir", "unlink", "fchmodat", "fchmod", "utimensat", "syncfs", "getdents64",
+    "newfstatat", "close",
 ]  # fmt: skip
 WAYS = ["error=ENOSPC", "error=EIO", "error=EACCES", KILL]
 # What only looks is not told that a disk is full.
