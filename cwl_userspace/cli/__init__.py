@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from cwl_userspace.errors import UsageError, UserspaceError
+from cwl_userspace.cli.words import FLAG, VALUE, HelpAsked, Option, parse
+from cwl_userspace.errors import ContainerNotFound, ImageError, UsageError, UserspaceError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ VERBS = {
     "prefetch": ("prefetch", "fetch every image that CWL documents ask for"),
     "images": ("images", "list the images in the store"),
     "inspect": ("inspect", "show what is known of images and containers, as JSON"),
-    "load": ("load", "load images from an archive or an OCI layout"),
+    "load": ("load_", "load images from an archive or an OCI layout"),
     "import": ("import_", "make an image of a root file system in a tar"),
     "tag": ("tag", "give an image another name"),
     "rmi": ("rmi", "remove images"),
@@ -59,12 +60,22 @@ VERBS = {
     "logout": ("logout", "forget the login for a registry"),
     "doctor": ("doctor", "say what works on this host, and why the rest does not"),
     "info": ("info", "show what a container gets on this host"),
+    "completion": ("completion", "have a shell complete our words: print what does it"),
     "version": ("version", "show the version"),
-    "help": ("help", "show this text"),
+    "help": ("help", "show all verbs, or how one is used; or write the manual pages"),
 }
+# What may stand before the verb.
+GLOBAL = (
+    Option("--engine", VALUE, "what runs containers, for this command; doctor lists them", "NAME"),
+    Option("--offline", FLAG, "ask no network"),
+    Option("-q --quiet", FLAG, "nothing of ours on standard error but errors"),
+    Option("-D --debug", FLAG, "show where an error comes from"),
+    Option("--allow-root", FLAG, "accepted: root may always"),
+    Option("-v --version", FLAG, "show the version"),
+    Option("-h --help", FLAG, "show all verbs"),
+)
 # Bytes that are no UTF-8, as Python has them in file names and arguments: they go out as they came.
 _RAW_BYTES = frozenset(map(chr, range(0xDC80, 0xDD00)))
-_GLOBAL_FLAGS = ("--quiet", "-q", "--offline", "--debug", "-D", "--allow-root")
 
 
 def entry() -> NoReturn:
@@ -99,6 +110,11 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
     """Run a command; every error becomes one line of text and an exit code, unless ``debug``."""
     try:
         return command()
+    except HelpAsked as asked:
+        from cwl_userspace.cli.help import usage
+
+        print(usage(asked))
+        return 0
     except UserspaceError as error:
         if debug:
             raise
@@ -119,29 +135,24 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
 def _dispatch(words: list[str], usage: Usage | None) -> int:
     from cwl_userspace.cli.context import Context
 
-    engine, quiet, offline = "", False, False
-    while words and words[0].startswith("-"):
-        word = words.pop(0)
-        name, equals, value = word.partition("=")
-        if name == "--engine":
-            if not equals and not words:
-                raise UsageError("--engine needs a name", "for example --engine proot")
-            engine = value if equals else words.pop(0)
-        elif word in ("--version", "-v"):
-            words.insert(0, "version")
-        elif word in ("--help", "-h"):
-            words.insert(0, "help")
-        elif word in _GLOBAL_FLAGS:
-            quiet = quiet or word in ("--quiet", "-q")
-            offline = offline or word == "--offline"
-        else:
-            raise UsageError(f"no option {word} before the verb", "see cwl-userspace help")
-    verb = words.pop(0) if words else "help"
-    if verb == "image" and words and words[0] in VERBS:
-        verb = words.pop(0)
+    given = parse("", GLOBAL, words, options_end_at_argument=True)
+    verb, *rest = given.arguments or ["help"]
+    if given.flag("version") or given.flag("help"):
+        verb, rest = "version" if given.flag("version") else "help", []
+    if verb == "image" and rest and rest[0] in VERBS:
+        verb = rest.pop(0)
     if verb not in VERBS:
-        raise UsageError(f"no verb {verb!r}", _nearest(verb))
-    return load(verb)(Context(os.environ, engine, quiet, usage, offline), words)
+        raise unknown_verb(verb)
+    context = Context(
+        os.environ, given.value("engine"), given.flag("quiet"), usage, given.flag("offline")
+    )
+    try:
+        return load(verb)(context, rest)
+    except (ImageError, ContainerNotFound) as error:
+        from cwl_userspace.cli.near import suggest
+
+        suggest(context, rest, error)
+        raise
 
 
 def load(verb: str) -> Verb:
@@ -152,11 +163,13 @@ def load(verb: str) -> Verb:
     return command
 
 
-def _nearest(verb: str) -> str:
+def unknown_verb(verb: str) -> UsageError:
+    """The error of a verb that is none; it names the one that is nearly the same, if any."""
     import difflib
 
     near = difflib.get_close_matches(verb, VERBS, 1)
-    return f"did you mean {near[0]!r}?" if near else f"verbs: {', '.join(VERBS)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"verbs: {', '.join(VERBS)}"
+    return UsageError(f"no verb {verb!r}", hint)
 
 
 def complain(message: str) -> None:

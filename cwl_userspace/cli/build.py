@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import copy
 
 from cwl_userspace.build.builder import Builder, Means, Options
@@ -55,26 +55,21 @@ def command(context: Context, argv: Sequence[str]) -> int:
     context.log.quiet = context.log.quiet or words.flag("quiet")
     options = _options(context, words)
     context.store.prepare()
-    with ExitStack() as uses, workspace(context.store) as private:
+    with workspace(context.store) as private, ExitStack() as uses:
         uses.enter_context(Busy(context.store, BUILD))
         given = read(words.arguments[0], words.value("file"), private)
         quiet = words.flag("quiet")
-        output = _aside(private) if quiet else 2
+        output = uses.enter_context(steps_output(quiet, private))
         means = Means(
             store=context.store,
             private=private,
             context=given.context,
             fetch=lambda name, platform: _image(context, name, platform, words.flag("pull"), uses),
-            runner=lambda: _runner(context, output),
+            runner=lambda: emulating_root(context, output),
             say=lambda text: None if quiet else _say(text),
             offline=context.settings.offline,
         )
-        try:
-            record = Builder(given.dockerfile, options, means).build()
-        except BaseException:
-            if quiet:
-                _show(output)
-            raise
+        record = Builder(given.dockerfile, options, means).build()
     if words.value("iidfile"):
         with open(words.value("iidfile"), "w", encoding="ascii") as file:
             file.write(str(record.id))
@@ -118,7 +113,8 @@ def _image(context: Context, name: str, platform: str, refresh: bool, uses: Exit
     return record
 
 
-def _runner(context: Context, output: int) -> Runner:
+def emulating_root(context: Context, output: int) -> Runner:
+    """What runs containers in which an ordinary user looks like root; raise EngineError if none."""
     settings = copy(context.settings)
     settings.root_ids = "emulated"  # in an image's tree all files are the caller's
     engine = choose(context.engine, settings, context.environ, EMULATED_ROOT)
@@ -132,14 +128,20 @@ def _say(text: str) -> None:
     os.write(2, f"{line}\n".encode("utf-8", "surrogateescape"))
 
 
-def _aside(private: str) -> int:
+@contextmanager
+def steps_output(quiet: bool, private: str) -> Iterator[int]:
+    """Where steps print to: standard error, or if it is to be quiet only where something fails."""
+    if not quiet:
+        yield 2
+        return
     path = os.path.join(private, "output")
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-
-def _show(output: int) -> None:
-    """What the steps have printed so far."""
-    os.lseek(output, 0, os.SEEK_SET)
-    while chunk := os.read(output, 1 << 16):
-        sys.stderr.buffer.write(chunk)
-    sys.stderr.flush()
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    output = os.open(path, flags, 0o600)
+    try:
+        yield output
+    except BaseException:
+        os.lseek(output, 0, os.SEEK_SET)
+        while chunk := os.read(output, 1 << 16):
+            sys.stderr.buffer.write(chunk)
+        sys.stderr.flush()
+        raise

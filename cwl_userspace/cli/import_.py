@@ -44,20 +44,21 @@ def command(context: Context, argv: Sequence[str]) -> int:
     config = _config(words.value("config"))
     if os.path.isdir(place):
         return asroot.exit_code(
-            lambda: guarded(lambda: _add(context, place, tree_bytes(place), names, config))
+            lambda: guarded(lambda: add_tree(context, place, tree_bytes(place), names, config))
         )
     if squashfs.is_squashfs(place):
         return asroot.exit_code(lambda: guarded(lambda: _squashfs(context, place, names, config)))
-    return _add(context, place, _chunks(context, place), names, config)
+    return add_tree(context, place, _chunks(context, place), names, config)
 
 
-def _add(
+def add_tree(
     context: Context,
     place: str,
     chunks: Iterator[bytes],
     names: Sequence[ImageReference],
     config: Mapping[str, Any],
 ) -> int:
+    """File the image of a tree, which is given as the bytes of a tar, and print its id."""
     tarball = Tarball(chunks, "standard input" if place == "-" else place)
     image = tarball.only_image(Platform.host(), config)
     with Progress(place, context.log) as progress:
@@ -74,7 +75,7 @@ def _squashfs(
     with workspace(context.store) as private:
         tree = os.path.join(private, "unpacked")
         squashfs.unpack(place, tree, context.environ)
-        return _add(context, place, tree_bytes(tree), names, config)
+        return add_tree(context, place, tree_bytes(tree), names, config)
 
 
 def _config(path: str) -> Mapping[str, Any]:

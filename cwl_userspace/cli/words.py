@@ -30,6 +30,16 @@ class Option:
         self.name = self.spellings[-1].lstrip("-")
 
 
+class HelpAsked(Exception):
+    """``--help`` was given: what there is to say of a verb, for a terminal or for a page."""
+
+    def __init__(self, verb: str, arguments: str, options: Sequence[Option]) -> None:
+        super().__init__(verb)
+        self.verb = verb
+        self.arguments = arguments
+        self.options = options
+
+
 class Words:
     """What a verb was given: options by the last of their spellings, and the arguments."""
 
@@ -69,7 +79,10 @@ class Words:
 def parse(
     verb: str, options: Sequence[Option], argv: Sequence[str], options_end_at_argument: bool = False
 ) -> Words:
-    """Read the words after a verb; raise UsageError for an option that it does not have."""
+    """Read the words after a verb, or after our own name if that is empty.
+
+    Raise UsageError for an option that it does not have.
+    """
     known = {spelling: option for option in options for spelling in option.spellings}
     words = Words()
     rest = list(argv)
@@ -117,13 +130,15 @@ def _take(
 ) -> None:
     option = known.get(spelling)
     if option is None:
-        raise UsageError(f"{verb} has no option {spelling}", _nearest(spelling, known, verb))
+        raise UsageError(
+            f"{verb or 'cwl-userspace'} has no option {spelling}", _nearest(spelling, known, verb)
+        )
     if option.kind == FLAG:
         words.flags[option.name] = _truth(spelling, value)
         return
     if value is None:
         if not rest:
-            raise UsageError(f"{spelling} needs a value", f"see cwl-userspace {verb} --help")
+            raise UsageError(f"{spelling} needs a value", _see(verb))
         value = rest.pop(0)
     if option.kind == LIST:
         words.lists.setdefault(option.name, []).append(value)
@@ -143,15 +158,8 @@ def _nearest(spelling: str, known: dict[str, Option], verb: str) -> str:
     import difflib
 
     near = difflib.get_close_matches(spelling, known, 1)
-    return f"did you mean {near[0]}?" if near else f"see cwl-userspace {verb} --help"
+    return f"did you mean {near[0]}?" if near else _see(verb)
 
 
-def usage(verb: str, arguments: str, summary: str, options: Sequence[Option]) -> str:
-    """The text of ``cwl-userspace VERB --help``."""
-    lines = [f"usage: cwl-userspace {verb} {arguments}".rstrip(), "", summary, "", "options:"]
-    for option in options:
-        left = ", ".join(option.spellings) + (f" {option.metavar}" if option.metavar else "")
-        lines.append(f"  {left:<34} {option.help}" if len(left) < 34 else f"  {left}")
-        if len(left) >= 34:
-            lines.append(f"  {'':<34} {option.help}")
-    return "\n".join(lines)
+def _see(verb: str) -> str:
+    return f"see cwl-userspace {verb} --help" if verb else "see cwl-userspace --help"
