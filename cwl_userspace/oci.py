@@ -8,10 +8,10 @@ checked once, on the way in.
 from __future__ import annotations
 
 import json
-import platform as host_platform
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ContentMismatch, ImageError
@@ -31,8 +31,7 @@ _DEPTH_LIMIT = 100
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
-@dataclass(frozen=True)
-class Platform:
+class Platform(NamedTuple):
     """An operating system and a processor, in the words of the Go language."""
 
     os: str
@@ -42,7 +41,7 @@ class Platform:
     @classmethod
     def host(cls) -> Platform:
         """The platform of this machine."""
-        machine = host_platform.machine()
+        machine = os.uname().machine
         return cls("linux", _ARCHITECTURES.get(machine, machine))
 
     @classmethod
@@ -72,15 +71,14 @@ class Platform:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
-@dataclass(frozen=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """Where a blob is and what it must be. An archive may know neither digest nor size."""
 
     media_type: str
     digest: Digest | None
     size: int | None
     platform: Platform | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def parse(cls, value: object, what: str) -> Descriptor:
@@ -99,31 +97,27 @@ class Descriptor:
         )
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """One image: its configuration and its layers, lowest first."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(NamedTuple):
     """Several images under one name, usually one a platform."""
 
     manifests: tuple[Descriptor, ...]
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """A layer of an image. A rootfs tar has no DiffID until it has been read."""
 
     blob: Descriptor
     diff_id: Digest | None
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """An image that a source offers: verified documents, layers not yet fetched."""
 
     config: bytes

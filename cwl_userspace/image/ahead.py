@@ -1,4 +1,4 @@
-"""Work that a thread does ahead of whoever needs it.
+"""Work that a thread does ahead of whoever needs it, or beside.
 
 Reading, hashing and inflating release the interpreter's lock, so steps of a stream that are each
 in a thread of their own keep as many processors busy.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 _DEPTH = 4
 _PATIENCE = 1.0
@@ -75,5 +75,60 @@ class Ahead:
 
     def close(self) -> None:
         """Stop, and see the thread end; but not for long, since it may wait for a network."""
+        self.stop()
+        self._thread.join(_PATIENCE)
+
+
+class Beside:
+    """The same chunks, which a thread reads as well, at most ``depth`` chunks behind.
+
+    Whoever takes the last of them waits for ``read`` to return; what that raises is raised here,
+    in place of the end or before. What is not read to its end has to be closed.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        read: Callable[[Iterator[bytes]], None],
+        depth: int = _DEPTH,
+    ) -> None:
+        self._chunks = chunks
+        self._given: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._leave: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        for _ in range(depth):
+            self._leave.put(True)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(read,), daemon=True)
+        self._thread.start()
+
+    def _run(self, read: Callable[[Iterator[bytes]], None]) -> None:
+        try:
+            read(self._handed())
+        except BaseException as error:
+            self._error = error
+        self._leave.put(False)
+
+    def _handed(self) -> Iterator[bytes]:
+        while (chunk := self._given.get()) is not None:
+            yield chunk
+            self._leave.put(True)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            if not self._leave.get():
+                break
+            self._given.put(chunk)
+            yield chunk
+        self._given.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Have the thread end when it can."""
+        self._given.put(None)
+
+    def close(self) -> None:
+        """Stop, and see the thread end."""
         self.stop()
         self._thread.join(_PATIENCE)

@@ -24,8 +24,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from types import ModuleType
-
-import zstandard
+from typing import Any
 
 from cwl_userspace.errors import ImageError, StoreError
 from cwl_userspace.image.confine import Parts
@@ -49,8 +48,7 @@ class Journal:
     """The record of a tree that is being made. What was recorded before it goes on from there."""
 
     def __init__(self, before: bytes = b"") -> None:
-        compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-        self._packer = compressor.compressobj()
+        self._packer: Any = None
         self._packed = [before]
         self._entries = [VERSION]
 
@@ -86,6 +84,11 @@ class Journal:
             self._flush()
 
     def _flush(self) -> None:
+        if self._packer is None:
+            import zstandard  # a fetch has begun by now, and goes on meanwhile
+
+            compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+            self._packer = compressor.compressobj()
         self._entries.append(b"")
         self._packed.append(self._packer.compress(b"\0".join(self._entries)))
         self._entries = []

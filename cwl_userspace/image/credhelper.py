@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cwl_userspace.errors import SettingsError
+
+if TYPE_CHECKING:
+    import subprocess
 
 _PATIENCE = 60.0
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
@@ -53,6 +55,8 @@ def _call(helper: str, verb: str, told: bytes) -> tuple[str, subprocess.Complete
     """The helper's program and its answer; secrets go through its standard input alone."""
     if not helper or not _NAME.issuperset(helper):
         raise SettingsError(f"{helper!r} cannot be a credential helper", "expected a plain name")
+    import subprocess  # few have a helper, and every fetch would pay for it
+
     program = f"docker-credential-{helper}"
     try:
         return program, subprocess.run(

@@ -165,7 +165,7 @@ class Tree(MakeDirectory):
         if entry.kind == tar.DIRECTORY:
             self._directory(parent, name, entry)
         elif entry.kind == tar.REGULAR:
-            self._regular(parent, name, entry, data)
+            self._regular(parent, place, entry, data)
         elif entry.kind == tar.SYMLINK:
             self._symlink(parent, name, entry)
         elif entry.kind == tar.HARD_LINK:
@@ -174,7 +174,8 @@ class Tree(MakeDirectory):
             self.dropped_devices += 1
             self._remove(parent, name)
             return
-        self._touch(place)
+        if self._tracking:
+            self._touch(place)
 
     def _apply_root(self, entry: tar.Entry, data: tar.Bytes) -> None:
         """The entry ``./`` gives the root's own mode; it can be nothing but a directory."""
@@ -192,8 +193,8 @@ class Tree(MakeDirectory):
         self._count_setuid(entry.mode)
         self._note_directory((*parent.parts, name), entry.mode & 0o1777, entry.mtime)
 
-    def _regular(self, parent: Walked, name: bytes, entry: tar.Entry, data: tar.Bytes) -> None:
-        mode = entry.mode & 0o777
+    def _regular(self, parent: Walked, place: Parts, entry: tar.Entry, data: tar.Bytes) -> None:
+        name, mode = place[-1], entry.mode & 0o777
         try:
             fd = os.open(name, _CREATE, mode, dir_fd=parent.fd)
         except FileExistsError:
@@ -216,8 +217,9 @@ class Tree(MakeDirectory):
             os.utime(fd, ns=(stamp, stamp))
         finally:
             os.close(fd)
-        self._journal.file((*parent.parts, name), mode, size, entry.mtime, crc)
-        self._count_setuid(entry.mode)
+        self._journal.file(place, mode, size, entry.mtime, crc)
+        if mode != entry.mode:
+            self._count_setuid(entry.mode)
         self.files += 1
         self.bytes += size
 

@@ -10,20 +10,13 @@ import requests
 from urllib3.exceptions import LocationParseError
 
 from cwl_userspace.errors import RegistryError
+from cwl_userspace.image.plain import PLAIN_ANSWER
 
 # A host name that DNS cannot have is a ValueError: UnicodeError, or requests' InvalidURL.
 _NO_ADDRESS = (ValueError, LocationParseError)
 # OpenSSL's verify codes, x509_vfy.h.
 _EXPIRED = (9, 10)
 _WRONG_HOST = (62, 64)
-# What OpenSSL makes of an http answer; the words differ between 1.1, 3.0 and 3.2.
-_PLAIN_ANSWER = (
-    "WRONG_VERSION_NUMBER",
-    "UNKNOWN_PROTOCOL",
-    "PACKET_LENGTH_TOO_LONG",
-    "RECORD_LAYER_FAILURE",
-    "record layer failure",
-)
 
 
 class Interrupted(RegistryError):
@@ -88,7 +81,7 @@ def _tls(error: Exception, where: str) -> RegistryError:
         if "doesn't match" in str(cause) and not isinstance(cause, requests.RequestException):
             return _wrong_host(where)
     text = str(error)
-    if any(sign in text for sign in _PLAIN_ANSWER):
+    if any(sign in text for sign in PLAIN_ANSWER):
         return NotTls(
             f"{where} does not speak TLS",
             "if it is meant to speak plain http, give it `insecure: true` in the configuration",

@@ -25,6 +25,7 @@ from cwl_userspace.image.auth import Authenticator, insufficient_scope
 from cwl_userspace.image.credentials import Credentials
 from cwl_userspace.image.download import download
 from cwl_userspace.image.neterrors import HandshakeCut, Interrupted, NotTls, Unreachable, printable
+from cwl_userspace.image.plain import speaks_plain_http
 from cwl_userspace.image.source import check_document_size, resolve
 from cwl_userspace.image.transport import (
     ATTEMPTS,
@@ -82,6 +83,7 @@ class Registry:
         # What Docker does for loopback hosts and for those that the user calls insecure.
         self._may_be_plain = endpoint is None and (insecure or is_loopback(host_of(self._base)))
         self._label = label or endpoint or host
+        self._patience = timeouts[0]
         self._transport = Transport(
             self._label, self._base, insecure=insecure, sleep=sleep, timeouts=timeouts
         )
@@ -209,6 +211,8 @@ class Registry:
 
     def _send(self, path: str, headers: Mapping[str, str], pinned: bool) -> requests.Response:
         base, probe = self._base, self._may_be_plain
+        if probe and speaks_plain_http(base, self._patience):
+            base, probe = _plain(base), False
         request = Request(f"{base}/{path}", headers, pinned=pinned, probe=probe)
         try:
             response = self._transport.send(request)
@@ -219,7 +223,7 @@ class Registry:
             response = None
         # Not in the except clause: the faults of the one must not be told as the other's.
         if response is None:
-            base = "http:" + base.removeprefix("https:")
+            base = _plain(base)
             response = self._transport.send(request._replace(url=f"{base}/{path}", probe=False))
         # Once it has answered, no fault may talk us down from TLS to plain http.
         self._base, self._may_be_plain = base, False
@@ -256,6 +260,10 @@ def _base_url(host: str, endpoint: str | None) -> str:
             "logins belong in Docker's config.json",
         )
     return base if "v2" in urlsplit(base).path.split("/") else f"{base}/v2"
+
+
+def _plain(base: str) -> str:
+    return "http:" + base.removeprefix("https:")
 
 
 def _digest_of(raw: bytes | bytearray) -> Digest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from cwl_userspace.digest import Digest
@@ -60,7 +59,7 @@ def resolve(
         entry = choose(parsed, platform, what)
         below = verified(fetch(entry), entry, what)
         image = resolve(below, fetch, platform, what, depth - 1)
-        return replace(image, indexes=(document, *image.indexes))
+        return image._replace(indexes=(document, *image.indexes))
     return _image(document, parsed, fetch, what)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from cwl_userspace.errors import LayerError
 
@@ -22,8 +23,8 @@ REGULAR, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"012345
 
 _ZERO = bytes(BLOCK)
 _KNOWN = frozenset(b"0123456")
-_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"xgLK"
-_LABEL = ord("V")
+_EXTENSIONS = frozenset(b"xgLKV")  # the volume's label counts as one: it is passed over, too
+_PAX, _GNU_NAME, _GNU_LINK = b"xLK"
 _OLD_REGULAR = frozenset(b"\x007")
 _GNU_SPARSE = ord("S")
 _SPARSE_RECORD = b"GNU.sparse."
@@ -59,6 +60,7 @@ class Bytes:
     def __init__(self, chunks: Iterable[bytes], what: str) -> None:
         self._chunks = iter(chunks)
         self._chunk = b""
+        self._view = memoryview(b"")  # of the chunk
         self._next = 0  # the first byte of the chunk that was not taken
         self._before = 0  # how many bytes came before this chunk
         self.what = what
@@ -87,9 +89,9 @@ class Bytes:
                         raise self.damaged("ends in the middle of a file")
                     return
                 self._before += self._next
-                self._chunk, self._next = chunk, 0
+                self._chunk, self._view, self._next = chunk, memoryview(chunk), 0
                 continue
-            piece = memoryview(self._chunk)[self._next : self._next + size]
+            piece = self._view[self._next : self._next + size]
             size -= len(piece)
             self._next += len(piece)
             yield piece
@@ -104,7 +106,7 @@ class Bytes:
 
     def drain(self) -> None:
         """Read the stream to its end, so that whoever hashes it sees every byte."""
-        self._chunk, self._next = b"", 0
+        self._chunk, self._view, self._next = b"", memoryview(b""), 0
         for _ in self._chunks:
             pass
 
@@ -122,7 +124,7 @@ def entries(data: Bytes) -> Iterator[Entry]:
     extensions: dict[bytes, bytes] = {}
     while (header := _next_header(data)) is not None:
         kind = header[156]
-        if kind in (_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK, _LABEL):
+        if kind in _EXTENSIONS:
             size = number(header[124:136], data, "size")
             if not 0 <= size <= _EXTENSION_LIMIT:
                 raise data.damaged(f"has an extended header of {size} bytes")
@@ -134,6 +136,9 @@ def entries(data: Bytes) -> Iterator[Entry]:
         if extensions or kind == _GNU_SPARSE:
             _find_holes(entry, header, extensions, data)
             extensions = {}
+        if not entry.size:
+            yield entry
+            continue
         end = data.position + entry.size + (-entry.size % BLOCK)
         yield entry
         data.skip(end - data.position)
@@ -178,8 +183,8 @@ def _checksum(header: bytes) -> int:
     The low half of an Adler-32 is one more than the sum of the bytes, modulo 65521, which the sum
     of 256 bytes does not reach (RFC 1950, 8.2). It is five times as fast as ``sum``.
     """
-    low = (zlib.adler32(header[:256]) & 0xFFFF) + (zlib.adler32(header[256:]) & 0xFFFF) - 2
-    return low - sum(header[148:156]) + 8 * 0x20
+    low = (zlib.adler32(header[:256]) & 0xFFFF) + (zlib.adler32(header[256:]) & 0xFFFF)
+    return low - (zlib.adler32(header[148:156]) & 0xFFFF) - 1 + 8 * 0x20
 
 
 def _signed_checksum_is(header: bytes, stated: int) -> bool:
@@ -201,17 +206,12 @@ def _entry(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> Entry:
         kind = DIRECTORY if name.endswith(b"/") else REGULAR
     if kind not in _KNOWN:
         raise data.damaged(f"has an entry {name!r:.80} of the unknown type {chr(kind)!r}")
-    link = extensions.get(b"linkpath") or _text(header[157:257])
+    link = extensions.get(b"linkpath") or (_text(header[157:257]) if header[157] else b"")
     if len(name) > PATH_LIMIT or len(link) > PATH_LIMIT or b"\0" in name or b"\0" in link:
         raise data.damaged(f"has a name that no file can have: {name!r:.80}")
-    return Entry(
-        kind=kind,
-        name=name,
-        link=link,
-        mode=number(header[100:108], data, "mode") & 0o7777,
-        size=_size(header, extensions, data) if kind == REGULAR else 0,
-        mtime=_mtime(header, extensions, data),
-    )
+    mode = number(header[100:108], data, "mode") & 0o7777
+    size = _size(header, extensions, data) if kind == REGULAR else 0
+    return Entry(kind, name, link, mode, size, _mtime(header, extensions, data))
 
 
 def _size(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> int:
@@ -237,16 +237,21 @@ def _mtime(header: bytes, extensions: dict[bytes, bytes], data: Bytes) -> float:
 
 def number(field: bytes, data: Bytes, what: str) -> int:
     """An octal field, or GNU's base 256 where the first bit is set; the second is its sign."""
+    try:
+        return _number(field)
+    except ValueError:
+        raise data.damaged(f"has a header whose {what} is {field!r}") from None
+
+
+@lru_cache(1024)  # members next to each other have the same modes, and often the same times
+def _number(field: bytes) -> int:
     if field[0] & 0x80:
         first = field[0] if field[0] & 0x40 else field[0] & 0x7F
         return int.from_bytes(bytes((first,)) + field[1:], "big", signed=True)
     digits = field.strip(b" \0")
-    try:
-        if digits and not digits.isdigit():
-            raise ValueError
-        return int(digits or b"0", 8)
-    except ValueError:
-        raise data.damaged(f"has a header whose {what} is {field!r}") from None
+    if digits and not digits.isdigit():
+        raise ValueError
+    return int(digits or b"0", 8)
 
 
 def _text(field: bytes) -> bytes:

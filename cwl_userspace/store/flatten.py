@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError
 from cwl_userspace.image import tar
-from cwl_userspace.image.ahead import Ahead
+from cwl_userspace.image.ahead import Ahead, Beside
 from cwl_userspace.image.bound import Bound
 from cwl_userspace.image.contents import Journal
 from cwl_userspace.image.layers import Tree
@@ -139,6 +139,7 @@ def _apply(
                 running.append(_Pipeline(store, source, layer))
             for pipeline in running[:_INFLATED]:
                 pipeline.inflate()
+            _import_meanwhile()
             report(f"layer {position + 1} of {len(layers)}")
             found.append(running[0].apply(tree, bound, whiteouts))
             running.pop(0).close()
@@ -148,6 +149,13 @@ def _apply(
             pipeline.stop()
         for pipeline in running:
             pipeline.close()
+
+
+def _import_meanwhile() -> None:
+    """Import what the end needs, while nobody waits for us: the first bytes are on their way."""
+    import zstandard  # noqa: F401
+
+    from cwl_userspace.store import packs  # noqa: F401
 
 
 class _Pipeline:
@@ -162,20 +170,26 @@ class _Pipeline:
         verified: Iterable[bytes] = Checked(chunks, blob.digest, blob.size, self._what)
         if store.keep_blobs and here is None and blob.digest is not None:
             verified = keeping(store, blob.digest, verified)
-        self._steps = [Ahead(verified)]
+        self._steps: list[Ahead | Beside] = [Ahead(verified)]
 
     def inflate(self) -> None:
         """Begin to inflate what was fetched."""
         if len(self._steps) == 1:
             plain = Ahead(decompressed(self._steps[0], self._what))
-            self._plain = Checked(plain, self._diff_id, None, f"{self._what}, unpacked,")
-            self._steps += [plain, Ahead(self._plain)]
+            self._steps += [plain, Beside(plain, self._verify)]
+
+    def _verify(self, chunks: Iterator[bytes]) -> None:
+        """Read what came out of the layer; raise ContentMismatch if it has another DiffID."""
+        plain = Checked(chunks, self._diff_id, None, f"{self._what}, unpacked,")
+        for _ in plain:
+            pass
+        self._found = plain.digest
 
     def apply(self, tree: Tree, bound: Bound, whiteouts: bool) -> Digest:
         """Put the layer onto a tree; its DiffID."""
         plain = bound.watched(self._steps[-1], self._what)
         tree.apply(tar.Bytes(plain, self._what), whiteouts)
-        return self._plain.digest
+        return self._found
 
     def stop(self) -> None:
         """Have all threads end when they can."""

@@ -13,7 +13,7 @@ from cwl_userspace.errors import ImageError, ImageNotFound
 from cwl_userspace.image.source import Source, nowhere
 from cwl_userspace.oci import Image, Platform, load_json
 from cwl_userspace.reference import ImageReference
-from cwl_userspace.store import packs, records, unsynced
+from cwl_userspace.store import records, unsynced
 from cwl_userspace.store.flatten import Report, chain_id, flatten, publish
 from cwl_userspace.store.heart import now
 from cwl_userspace.store.lease import lease
@@ -162,6 +162,8 @@ def _file(
     origin: str,
 ) -> Record:
     """Write what is known of an image: first the bytes, then the record, then the names."""
+    from cwl_userspace.store import packs
+
     raw = image.config
     if config.get("rootfs") != load_json(raw, "the image configuration").get("rootfs"):
         raw = json.dumps(config).encode()

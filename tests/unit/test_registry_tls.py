@@ -46,6 +46,16 @@ def pull(fake: FakeRegistry, **options: object) -> list[bytes]:
     return Client(fake, **options).pull()
 
 
+def test_no_certificates_are_read_for_a_registry_that_speaks_plain_http_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "damaged.pem").write_text("no certificate")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "damaged.pem"))
+    with FakeRegistry() as plain:
+        added = plain.add("tool", "1")
+        assert pull(plain) == list(added.blobs)
+
+
 @pytest.mark.parametrize("variable", CA_VARIABLES)
 def test_a_private_authority_is_trusted_when_the_environment_names_it(
     secure: FakeRegistry,
