@@ -1,4 +1,4 @@
-"""Exit codes of containers that ended and were to be kept, as Docker knows them until ``rm``.
+"""Containers that ended and were to be kept, with their exit codes, as Docker knows them until rm.
 
 Some scripts learn the exit code of what they have run from ``docker wait`` alone.
 """
@@ -9,59 +9,83 @@ import json
 import os
 import time
 
+from cwl_userspace import journal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
 _KEPT = 7 * 24 * 3600.0
 
 
-def keep(state: str, identifier: str, name: str, code: int) -> None:
-    """Write down how a container ended. Where nothing can be written it is forgotten."""
-    record = {"id": identifier, "name": name, "code": code}
+def keep(
+    state: str,
+    identifier: str,
+    name: str,
+    code: int,
+    facts: Mapping[str, Any] | None = None,
+    when: float = 0.0,
+) -> None:
+    """Write down how a container ended, and when. What cannot be written is forgotten."""
+    known = {"id": identifier, "name": name, "code": code, "ended": when or time.time()}
+    record = {**(facts or {}), **known}
     top = _top(state)
     try:
         os.makedirs(top, mode=0o700, exist_ok=True)
-        _forget_old(top)
+        _forget_old(state)
         aside = os.path.join(top, f".{identifier}")
-        with open(aside, "w", encoding="utf-8") as file:
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "w", encoding="utf-8") as file:
             json.dump(record, file)
         os.replace(aside, os.path.join(top, f"{identifier}.json"))
     except OSError:
         pass
 
 
-def find(state: str, text: str) -> dict[str, Any] | None:
-    """How the container of a name, an id or its beginning ended, the last of that name."""
-    found: list[tuple[float, dict[str, Any]]] = []
+def every(state: str) -> Iterator[dict[str, Any]]:
+    """All that ended and is known, in no order."""
     for path in _paths(_top(state)):
         try:
             with open(path, "rb") as file:
                 record = json.loads(file.read())
-                written = os.fstat(file.fileno()).st_mtime
-            if record["name"] == text or (len(text) >= 4 and record["id"].startswith(text)):
-                found.append((written, record))
-        except (OSError, ValueError, KeyError, TypeError):
+                record.setdefault("ended", os.fstat(file.fileno()).st_mtime)
+            if isinstance(record["id"], str) and isinstance(record["code"], int):
+                yield record
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def find(state: str, text: str) -> dict[str, Any] | None:
+    """How the container of a name, an id or its beginning ended, the last of that name."""
+    found = [
+        record
+        for record in every(state)
+        if record["name"] == text or (len(text) >= 4 and record["id"].startswith(text))
+    ]
+    return max(found, key=lambda record: float(record["ended"]), default=None)
 
 
 def forget(state: str, identifier: str) -> None:
-    """The container is removed."""
+    """Know no more of a container, nor what it has printed."""
     try:
         os.unlink(os.path.join(_top(state), f"{identifier}.json"))
     except OSError:
         pass
+    journal.remove(state, identifier)
 
 
-def _forget_old(top: str) -> None:
-    """Most scripts never call ``docker rm``."""
-    limit = time.time() - _KEPT
-    for path in _paths(top):
+def _forget_old(state: str) -> None:
+    """What create made is known as long as it is there."""
+    for path in _paths(_top(state)):
         try:
-            if os.stat(path).st_mtime < limit:
-                os.unlink(path)
-        except OSError:
+            if os.stat(path).st_mtime > time.time() - _KEPT:
+                continue
+            with open(path, "rb") as file:
+                record = json.loads(file.read())
+            if not record.get("container"):
+                forget(state, record["id"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
 
 

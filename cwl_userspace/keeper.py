@@ -178,6 +178,14 @@ def kill_all_below() -> None:
         sys_.libc().usleep(2000)
 
 
+def kill_group(leader: int) -> None:
+    """Kill a program that has joined a container, whose other processes are not ours to kill."""
+    try:
+        os.killpg(leader, signals.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
 def kill_all_others() -> None:
     """As process 1: kill all in this process name space, and wait for their end."""
     if os.getpid() != 1:  # anywhere else it would be all that the user has on this host

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from cwl_userspace import inroot, nsidentity, nsplaces, nsroot
+from cwl_userspace import inroot, nsidentity, nsjoin, nsplaces, nsroot
 from cwl_userspace.kernel import syscalls as sys_
 
 TYPE_CHECKING = False
@@ -104,6 +104,8 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "user_namespace": nsidentity.user_namespace,
     "namespaces": sys_.unshare,
     "mapped_user_namespace": nsidentity.mapped_user_namespace,
+    "join": nsjoin.join,
+    "join_root": nsjoin.join_root,
     "identity": nsidentity.identity,
     "mount_namespace": nsroot.mount_namespace,
     "overlay": nsroot.overlay,

@@ -58,32 +58,33 @@ class Usage:
 def run(
     launch: Launch,
     die_with_parent: bool,
-    started: Callable[[], None] | None = None,
+    started: Callable[[int], None] | None = None,
     say: Callable[[str], None] | None = None,
     usage: Usage | None = None,
     grace: float = GRACE,
     kept: Sequence[int] = (),
     use: Use | None = None,
+    until: int = 0,
 ) -> int:
     """Run a launch to its end and return the program's exit code, 128 + n for a signal.
 
     Nothing of the container is alive afterwards. With ``die_with_parent`` the end of the calling
-    process ends the container. ``started`` is called once the keeper runs, ``say`` with what is
-    to be known of how the limits are kept; ``usage`` is filled in; ``grace`` is how many seconds a
-    program has to end once it was asked to. It inherits the descriptors ``kept`` under their
-    numbers, which are high ones. ``use`` is what the container uses of a store, of which signs of
-    life are given while it runs. Raise CommandNotFound,
+    process ends the container, and so does that of the process ``until``. ``started`` is called
+    with the keeper's id once the program, or the engine's own, has been executed, ``say`` with
+    what is to be known of how the limits are kept; ``usage`` is filled in; ``grace`` is how many
+    seconds a program has to end once it was asked to. It inherits the descriptors ``kept`` under
+    their numbers, which are high ones. ``use`` is what the container uses of a store, of which
+    signs of life are given while it runs. Raise CommandNotFound,
     CommandNotExecutable or EngineError if the program could not be started, UsageError for a
     processor that is not there, and LimitReached if a limit has ended the container.
     """
     caller = os.getppid()
     supervisor = _Supervisor(launch, usage or Usage(), grace, kept)
     supervisor.use = use
+    supervisor.started = started
     try:
         supervisor.start(say)
-        if started is not None:
-            started()
-        code = supervisor.wait(caller if die_with_parent else 0)
+        code = supervisor.wait(caller if die_with_parent else 0, until)
         return supervisor.result(code)
     finally:
         supervisor.close()
@@ -98,8 +99,11 @@ class _Supervisor:
         self._grace = grace
         self._kept = kept
         self.use: Use | None = None
+        self.started: Callable[[int], None] | None = None
         self._limiter: Limiter | None = None
         self._report_in, self._report_out = os.pipe()
+        # What the keeper has to say once the program has been executed, which closes the other.
+        self._later_in, self._later_out = os.pipe()
         self._lifeline_in, self._lifeline_out = os.pipe()
         self._wakeup_in, self._wakeup_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._relay = Relay.for_standard_input() if not launch.terminal else None
@@ -141,7 +145,8 @@ class _Supervisor:
         self._started = time.monotonic()
         os.close(self._lifeline_in)
         os.close(self._report_out)
-        self._lifeline_in = self._report_out = -1
+        os.close(self._later_out)
+        self._lifeline_in = self._report_out = self._later_out = -1
         if self._limiter is not None:
             self._limiter.start(self._pid)
         if self._relay is not None:
@@ -172,7 +177,7 @@ class _Supervisor:
         os.setsid()
         # One that has something to clear away, if only the modes of the caller's terminal, sees by
         # the lifeline that it is to end.
-        at_once = launch.namespaces and not launch.private and not launch.terminal
+        at_once = launch.namespaces and not (launch.private or launch.terminal or launch.joined)
         sys_.set_pdeathsig(signals.SIGKILL if at_once else signals.SIGTERM)
         if not launch.namespaces:
             sys_.set_child_subreaper()
@@ -198,6 +203,8 @@ class _Supervisor:
                 guard.install()
 
         child = keeper.start(program, self._report_out, become_container, inherited, self._kept)
+        os.close(self._report_out)
+        self._report_out = self._later_out
         if guard is not None:
             guard.adopt(child)
         # Standard streams are the program's: whoever reads them must see their end with it.
@@ -210,7 +217,10 @@ class _Supervisor:
         code = keeper.keep(
             child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard, shim
         )
-        if not launch.namespaces:
+        if launch.joined:
+            if code == keeper.KILLED:
+                keeper.kill_group(child)
+        elif not launch.namespaces:
             keeper.kill_all_below()
         elif launch.after or launch.private:
             keeper.kill_all_others()
@@ -238,7 +248,8 @@ class _Supervisor:
         status_in, status_out = os.pipe()
         os.set_blocking(status_in, False)
         try:
-            return status_in, [status_out, *descriptors(script, self._launch.private)]
+            place = self._launch.private or self._launch.working_dir
+            return status_in, [status_out, *descriptors(script, place)]
         except TooLong as error:
             keeper.fail(self._report_out, 126, str(error))
 
@@ -253,21 +264,23 @@ class _Supervisor:
             return child if keeper.name_of(child) == NAME[:15] else 0
         return child
 
-    def wait(self, caller: int) -> int:
+    def wait(self, caller: int, until: int) -> int:
         """Serve until the keeper has ended; return its exit code."""
         services = [s for s in (self._relay, self._terminal) if s is not None]
         lifeline, self._lifeline_out = self._lifeline_out, -1
         self._vigil = Vigil(self._launch, self._pid, lifeline, services, self._limiter, self._grace)
         self._vigil.use = self.use
+        self._vigil.report, self._vigil.started = self._report_in, self.started
         if self._usage.sampled and not self._launch.limits.get("memory"):
             from cwl_userspace.memory import Peak
 
             self._vigil.memory = Peak(self._pid, self._launch.private)
-        return self._vigil.wait(self._wakeup_in, caller)
+        return self._vigil.wait(self._wakeup_in, caller, until)
 
     def result(self, code: int) -> int:
         """The code for the caller: a program that was asked to end has not succeeded."""
-        report = os.read(self._report_in, 1 << 16).decode("utf-8", "surrogateescape")
+        said = os.read(self._report_in, 1 << 16) or os.read(self._later_in, 1 << 16)
+        report = said.decode("utf-8", "surrogateescape")
         vigil, limiter, usage = self._vigil, self._limiter, self._usage
         assert vigil is not None
         usage.seconds = time.monotonic() - self._started
@@ -280,6 +293,7 @@ class _Supervisor:
                 usage.memory, usage.what = limiter.peak(), WHOLE
         if report and not vigil.asked:
             raise _failure(self._launch.engine, report)
+        vigil.tell_started()
         if limiter is not None and limiter.reached:
             raise limiter.error()
         if vigil.unwritable is not None:
@@ -310,6 +324,8 @@ class _Supervisor:
         for fd in (
             self._report_in,
             self._report_out,
+            self._later_in,
+            self._later_out,
             self._lifeline_in,
             self._lifeline_out,
             self._wakeup_in,

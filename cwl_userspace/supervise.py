@@ -11,7 +11,7 @@ from cwl_userspace.kernel import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Protocol
 
     from cwl_userspace.engines.base import Launch
@@ -47,7 +47,8 @@ class Vigil:
     """One wait. Afterwards: ``asked``, the first signal that asked the program to end, or 0;
     ``orphans``, true if the keeper was killed; ``unwritable``, why the program's output could not
     be passed on; ``largest``, the memory in bytes of the largest process that was reaped. Before,
-    ``memory`` may be set, which then looks at all of them, and ``use``, which gives signs of life.
+    ``memory`` may be set, which then looks at all of them, and ``use``, which gives signs of life;
+    and ``started``, which is called when the pipe ``report`` closes with nothing in it.
     """
 
     def __init__(
@@ -70,24 +71,29 @@ class Vigil:
         self._grace = grace
         self._deadline = 0.0
         self._reaped = False
-        self._parent = _ParentWatch(0, select.poll())
+        self._watched: list[_Watch] = []
         self.asked = 0
         self.orphans = False
         self.unwritable: OSError | None = None
         self.largest = 0
         self.memory: Peak | None = None
         self.use: Use | None = None
+        self.report = -1
+        self.started: Callable[[int], None] | None = None
 
-    def wait(self, wakeup: int, caller: int) -> int:
+    def wait(self, wakeup: int, caller: int, until: int) -> int:
         """Serve until the keeper has ended; return its exit code.
 
-        Numbers of signals come on ``wakeup``. The end of the process ``caller``, unless it is 0,
-        ends the container.
+        Numbers of signals come on ``wakeup``. The end of our parent ``caller``, or of another
+        process ``until``, unless these are 0, ends the container.
         """
         signals.unblock()
         poll = select.poll()
         poll.register(wakeup, select.POLLIN)
-        parent = self._parent = _ParentWatch(caller, poll)
+        watched = self._watched
+        watched += [_Watch(pid, pid == caller, poll) for pid in (caller, until) if pid]
+        if self.started is not None:
+            poll.register(self.report, select.POLLIN)
         while True:
             pid, status, used = os.wait4(self._pid, os.WNOHANG)
             if pid:
@@ -98,14 +104,26 @@ class Vigil:
                 return keeper.exit_code(status)
             for service in self._services:
                 service.register(poll)
-            for fd, event in poll.poll(self._timeout(parent.must_poll)):
+            for fd, event in poll.poll(self._timeout(any(w.must_poll for w in watched))):
                 if fd == wakeup:
                     self._signalled(os.read(fd, 64))
-                elif fd != parent.fd:
+                elif fd == self.report:
+                    poll.unregister(fd)
+                    if not event & select.POLLIN:
+                        self.tell_started()
+                elif all(fd != w.fd for w in watched):
                     self._serve(fd, event)
             self._look()
-            if parent.gone() or (self._deadline and time.monotonic() >= self._deadline):
+            if any(w.gone() for w in watched) or (
+                self._deadline and time.monotonic() >= self._deadline
+            ):
                 self.end()
+
+    def tell_started(self) -> None:
+        """Say, once, that the program has been executed."""
+        started, self.started = self.started, None
+        if started is not None:
+            started(self._pid)
 
     def end(self) -> None:
         """End the container now: the keeper kills everything when this pipe closes."""
@@ -113,14 +131,15 @@ class Vigil:
             os.close(self._lifeline)
             self._lifeline = -1
         self._deadline = 0.0
-        if self._launch.namespaces:
+        if self._launch.namespaces and not self._launch.joined:
             self._send(signals.SIGKILL)
 
     def close(self) -> None:
         """Give back what is held; the container has ended."""
         if self._lifeline >= 0:
             os.close(self._lifeline)
-        self._parent.close()
+        for watch in self._watched:
+            watch.close()
 
     def _print_rest(self, wakeup: int) -> None:
         """Have the output passed on that is left, unless nobody wants to wait for it."""
@@ -195,19 +214,19 @@ class Vigil:
             self.end()
 
 
-class _ParentWatch:
-    """Notices the end of the calling process, which is not that of one of its threads."""
+class _Watch:
+    """Notices the end of a process; of our parent, which is not that of one of its threads."""
 
-    def __init__(self, caller: int, poll: select.poll) -> None:
-        self._caller = caller
+    def __init__(self, pid: int, is_parent: bool, poll: select.poll) -> None:
+        self._pid = pid
+        self._is_parent = is_parent
         self.fd = -1
-        if caller:
-            try:
-                self.fd = os.pidfd_open(caller)
-                poll.register(self.fd, select.POLLIN)
-            except (OSError, AttributeError):
-                self.fd = -1
-        self.must_poll = bool(caller) and self.fd < 0
+        try:
+            self.fd = os.pidfd_open(pid)
+            poll.register(self.fd, select.POLLIN)
+        except (OSError, AttributeError):
+            self.fd = -1
+        self.must_poll = self.fd < 0
 
     def close(self) -> None:
         """Watch no more."""
@@ -215,5 +234,15 @@ class _ParentWatch:
             os.close(self.fd)
 
     def gone(self) -> bool:
-        """True once the caller has ended, and so somebody else is our parent."""
-        return bool(self._caller) and os.getppid() != self._caller
+        """True once it has ended; then, if it was our parent, somebody else is."""
+        if self._is_parent:
+            return os.getppid() != self._pid
+        if self.fd >= 0:
+            poll = select.poll()
+            poll.register(self.fd, select.POLLIN)
+            return bool(poll.poll(0))
+        try:
+            os.kill(self._pid, 0)
+            return False
+        except OSError:
+            return True

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # The verb, its module and what it does.
 VERBS = {
     "run": ("run", "run a program in a container"),
+    "exec": ("exec_", "run another program in a container that runs"),
+    "logs": ("logs", "show what a detached container has printed"),
+    "stop": ("stop", "ask containers to end, then force them"),
+    "wait": ("wait", "wait for the end of containers, and print their exit codes"),
     "create": ("create", "make a container with a writable tree of its own"),
     "ps": ("ps", "list the containers that run, or all"),
     "rm": ("rm", "remove containers"),

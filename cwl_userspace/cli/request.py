@@ -30,7 +30,7 @@ def request_of(words: Words, environ: Mapping[str, str]) -> RunRequest:
     return RunRequest(
         argv=words.arguments[1:],
         mounts=mounts + [volume(text) for text in words.list("volume")],
-        environment=list(_environment(words, environ)),
+        environment=list(environment_of(words, environ)),
         working_dir=words.value("workdir"),
         user=words.value("user"),
         entrypoint=None if entrypoint is None else ([entrypoint] if entrypoint else []),
@@ -52,7 +52,7 @@ def stop_timeout(words: Words) -> float:
     return _number(words.value("stop-timeout", str(GRACE)), "--stop-timeout")
 
 
-def _environment(words: Words, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def environment_of(words: Words, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """``-e K=V``; ``-e K`` takes the caller's value; files first, so that -e wins."""
     if words.flag("proxy-env"):
         for name in (*_PROXIES, *map(str.upper, _PROXIES)):

@@ -8,26 +8,22 @@ from cwl_userspace.cli.fetch import find_or_fetch
 from cwl_userspace.cli.request import request_of, stop_timeout
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import Words, parse
-from cwl_userspace.errors import EngineError, PromiseUnmet, StoreError, UsageError
+from cwl_userspace.errors import EngineError, StoreError, UsageError, UserspaceError
 from cwl_userspace.kernel.ownership import is_ours
-from cwl_userspace.settings import ON_UNMET
 from cwl_userspace.stdin import open_closed_streams
 from cwl_userspace.store.inuse import Use
+from cwl_userspace.store.records import Record
 from cwl_userspace.store.store import any_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
     from cwl_userspace.cli.context import Context
+    from cwl_userspace.cli.detach import Session
     from cwl_userspace.containers import Container
-    from cwl_userspace.engines.base import Engine, Launch
     from cwl_userspace.spec import ContainerSpec, ImageConfig, RunRequest
-    from cwl_userspace.store.records import Record
 
-# Accepted so that callers need not change, and said in the log once they would matter.
-_NOT_YET = ("publish",)
 # So often is an image fetched anew that somebody removes before it is known to be in use.
 _REMOVALS = 5
 
@@ -44,8 +40,11 @@ def command(context: Context, argv: Sequence[str]) -> int:
     return execute(context, words)
 
 
-def execute(context: Context, words: Words) -> int:
-    """What ``run`` does with words that are read already; there is an image among them."""
+def execute(context: Context, words: Words, identifier: str = "") -> int:
+    """What ``run`` does with words that are read already; there is an image among them.
+
+    ``identifier`` is the id of a detached container that is started again.
+    """
     open_closed_streams()
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = request_of(words, context.environ)
@@ -56,8 +55,27 @@ def execute(context: Context, words: Words) -> int:
 
         kept = with_launcher(request, context.environ)
     _check_cidfile(words)
-    _check_terminal(words)
+    check_terminal(words)
     container = _container(context, words)
+    if not words.flag("detach"):
+        return _enter(context, words, request, container, kept)
+    from cwl_userspace.cli.detach import detached
+
+    def enter(session: Session) -> int:
+        return _enter(context, words, request, container, kept, session)
+
+    return detached(context, words, container, enter, identifier)
+
+
+def _enter(
+    context: Context,
+    words: Words,
+    request: RunRequest,
+    container: Container | None,
+    kept: Sequence[int],
+    session: Session | None = None,
+) -> int:
+    """Run in a container of ``create``, or in an image; it is in use meanwhile."""
     if container is not None:
         from cwl_userspace.containers import with_container
 
@@ -67,7 +85,7 @@ def execute(context: Context, words: Words) -> int:
         use.begin()
         try:
             spec = _spec(request, container.config, rootfs, context, own_tree=True)
-            return _run(context, words, spec, container.image, use, container, kept)
+            return _run(context, words, spec, container, use, kept, session)
         finally:
             use.end()
     record, rootfs, use = _image(context, words)
@@ -77,7 +95,7 @@ def execute(context: Context, words: Words) -> int:
             use.end()
             rootfs, use = _owned(context, record)
             spec = _spec(request, record.config, rootfs, context)
-        return _run(context, words, spec, str(record.id), use, kept=kept)
+        return _run(context, words, spec, record, use, kept, session)
     finally:
         use.end()
 
@@ -152,120 +170,61 @@ def _run(
     context: Context,
     words: Words,
     spec: ContainerSpec,
-    image: str,
+    origin: Record | Container,
     use: Use,
-    container: Container | None = None,
-    kept: Sequence[int] = (),
+    kept: Sequence[int],
+    session: Session | None,
 ) -> int:
-    from cwl_userspace import process, runs
+    from cwl_userspace import process
+    from cwl_userspace.cli import unmet
+    from cwl_userspace.cli.running import Running
     from cwl_userspace.engines import probe
     from cwl_userspace.engines.choose import choose
     from cwl_userspace.private import private_directory, remove_private_directory
 
     engine = choose(context.engine, context.settings, context.environ)
-    copied = _settle_unmet(context, words, spec, engine)
-    for name in _NOT_YET:
-        if words.value(name) or words.list(name):
-            context.log.say(f"--{name} is accepted but has no effect yet")
+    by_engine = context.called_by_engine or _is_cwltool(words)
+    copied = unmet.settle(context, words, spec, engine, by_engine)
     identifier = os.urandom(32).hex()
+    if session is not None and isinstance(origin, Record):
+        identifier = session.identifier
     copies = engine.copies(spec) or bool(copied)
     private = private_directory(context.environ, identifier, large=copies)
-    launch = _launch(spec, engine, private, copied)
+    launch = unmet.launch(spec, engine, private, copied)
     if words.flag("print-command"):
         from cwl_userspace.cli.show import command_line
 
         os.write(1, os.fsencode(command_line(launch, private)) + b"\n")
         return 0
-    _write_cidfile(words, identifier)
-    facts: dict[str, Any] = {"name": words.value("name"), "image": image, "engine": engine.name}
-    facts["limits"] = launch.limits
-    if container is not None:
-        facts = {**facts, "name": facts["name"] or container.name, "container": container.id}
-    runs.register(context.settings.state, identifier, facts)
+    running = Running(context, words, identifier, origin, launch, spec.working_dir, session)
+    _write_cidfile(words, session.identifier if session is not None else identifier)
     usage = context.usage or process.Usage()
+    code = 125
     try:
-        if container is not None:
-            _still_there(context, container)
-        return process.run(
+        running.begin()
+        code = process.run(
             launch,
-            _die_with_parent(context, words),
+            session is None and _die_with_parent(context, words),
+            started=running.started if running.known else None,
             say=context.log.say,
             usage=usage,
-            grace=stop_timeout(words),
+            grace=running.grace,
             kept=kept,
             use=use,
         )
-    except EngineError:
-        # What a probe found may have changed since: the next run looks again.
-        probe.forget(context.settings.cache, engine.name)
+        return code
+    except UserspaceError as error:
+        code = error.exit_code
+        running.failed(error)
+        if isinstance(error, EngineError):
+            # What a probe found may have changed since: the next run looks again.
+            probe.forget(context.settings.cache, engine.name)
         raise
     finally:
-        runs.unregister(context.settings.state, identifier)
+        running.end(code)
         if usage.seconds:
             context.log.note(f"container {identifier[:12]} took {usage}")
         remove_private_directory(private)
-
-
-def _still_there(context: Context, container: Container) -> None:
-    """Raise ContainerNotFound if it was removed before it was known that we are to run in it."""
-    from cwl_userspace import containers
-
-    if containers.find(context.store, container.name).id != container.id:
-        raise UsageError(f"the container {container.name!r} was replaced", "run that one again")
-
-
-def _launch(spec: ContainerSpec, engine: Engine, private: str, copied: Sequence[str]) -> Launch:
-    """How to start the container, with copies of what its engine cannot keep from it."""
-    if not copied:
-        return engine.launch(spec, private)
-    from cwl_userspace.private import remove_private_directory
-    from cwl_userspace.staging import stage
-
-    try:
-        return engine.launch(stage(spec, engine, private, copied), private)
-    except BaseException:
-        remove_private_directory(private)
-        raise
-
-
-def _settle_unmet(
-    context: Context, words: Words, spec: ContainerSpec, engine: Engine
-) -> Sequence[str]:
-    """Refuse what cannot be promised, or say so and go on, as the user or the caller wants.
-
-    Return the promises that copies are to stand in for.
-    """
-    from cwl_userspace.engines.promises import lacking
-
-    found = lacking(spec, engine)
-    if not found:
-        return ()
-    policy = words.value("on-unmet") or context.settings.on_unmet
-    if policy and policy not in ON_UNMET:
-        raise UsageError(f"--on-unmet is {policy!r}", f"expected one of {', '.join(ON_UNMET)}")
-    by_engine = context.called_by_engine or _is_cwltool(words)
-    copied = _copied(words, found) if policy == "copy" else ()
-    others = [sentence for promise, sentence in found.items() if promise not in copied]
-    if others and (policy in ("refuse", "copy") or (not policy and not by_engine)):
-        raise PromiseUnmet(
-            "; ".join(others),
-            "choose another engine, or go on with --on-unmet warn, or copy for what is read-only",
-        )
-    for sentence in others:
-        context.log.say(sentence)
-    return copied
-
-
-def _copied(words: Words, found: Mapping[str, str]) -> Sequence[str]:
-    from cwl_userspace.staging import COPIED
-
-    copied = [promise for promise in found if promise in COPIED]
-    if copied and words.flag("print-command"):
-        raise UsageError(
-            "--print-command cannot show the copies that --on-unmet copy makes",
-            "leave out one of the two",
-        )
-    return copied
 
 
 def _die_with_parent(context: Context, words: Words) -> bool:
@@ -281,7 +240,8 @@ def _is_cwltool(words: Words) -> bool:
     return "TMPDIR=/tmp" in given and home in given and not words.flag("tty")
 
 
-def _check_terminal(words: Words) -> None:
+def check_terminal(words: Words) -> None:
+    """Raise UsageError for a terminal that is to be joined with one that is not there."""
     if words.flag("tty") and words.flag("interactive") and not os.isatty(0):
         raise UsageError("-t with -i, but standard input is no terminal", "leave out -t")
 

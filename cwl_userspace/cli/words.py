@@ -10,7 +10,8 @@ from cwl_userspace.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 FLAG, VALUE, LIST = "flag", "value", "list"
 _YES, _NO = ("true", "1", "t", "yes"), ("false", "0", "f", "no")
@@ -39,6 +40,18 @@ class Words:
         self.values: dict[str, str] = {}
         self.lists: dict[str, list[str]] = {}
         self.arguments: list[str] = []
+
+    def to_json(self) -> dict[str, Any]:
+        """The words as plain values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Words:
+        """What ``to_json`` gave."""
+        words = cls()
+        for name in cls.__slots__:
+            setattr(words, name, values[name])
+        return words
 
     def flag(self, name: str) -> bool:
         """True if the flag was given and not taken back by ``=false``."""

@@ -51,6 +51,7 @@ class Launch:
     it, and ``forgive`` says whether root is emulated.
     ``script``: what the status shim is to execute, see script.script; empty if ``argv`` is the
     program itself. The shim tells of the program's end by a byte, its exit code.
+    ``joined``: the program has joined the name spaces of a container that runs already.
     ``limits``: what the container may use, as Limits.to_json has it; the supervisor sees to it.
     """
 
@@ -63,6 +64,7 @@ class Launch:
         "environment",
         "guarded",
         "inside",
+        "joined",
         "last",
         "limits",
         "locator",
@@ -95,6 +97,7 @@ class Launch:
         terminal: bool = False,
         limits: Mapping[str, Any] | None = None,
         script: Mapping[str, Any] | None = None,
+        joined: bool = False,
     ) -> None:
         self.engine = engine
         self.argv = tuple(argv)
@@ -114,6 +117,7 @@ class Launch:
         self.terminal = terminal
         self.limits = dict(limits or {})
         self.script = dict(script or {})
+        self.joined = joined
 
     def to_json(self) -> dict[str, Any]:
         """The launch as plain values."""

@@ -106,6 +106,11 @@ def unshare(flags: int) -> None:
     _checked(libc().unshare(ctypes.c_int(flags)))
 
 
+def setns(fd: int, kind: int) -> None:
+    """Enter the name space that a file of /proc/PID/ns stands for (setns(2))."""
+    _checked(libc().setns(ctypes.c_int(fd), ctypes.c_int(kind)))
+
+
 def mount(
     source: str | None, target: str, fstype: str | None = None, flags: int = 0, data: str = ""
 ) -> None:
