@@ -8,6 +8,7 @@ with what ``create`` was told already in it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -200,6 +201,18 @@ def every(store: Store) -> Sequence[Container]:
         if record is not None:
             found.append(Container(name, record))
     return sorted(found, key=lambda container: container.created)
+
+
+def rename(store: Store, container: Container, name: str) -> None:
+    """Give a container another name; raise UsageError if that is taken."""
+    check_name(store, name)
+    top = os.path.join(store.path, PLACE)
+    try:
+        os.rename(os.path.join(top, container.name), os.path.join(top, name))
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise _taken(name) from None
+        raise store.failure(error, "rename a container") from None
 
 
 def take_away(store: Store, container: Container) -> str:

@@ -318,8 +318,9 @@ class _Supervisor:
     def _give_back(self) -> None:
         """Signals are as they were, and nothing of ours is open."""
         signals.unwatch()
-        if self._undo is not None and not (self._vigil is not None and self._vigil.asked):
-            # One who was asked to end has nothing to do but to tidy up.
+        vigil = self._vigil
+        # One who was asked to end has nothing to do but to tidy up.
+        if self._undo is not None and (vigil is None or not (vigil.asked or vigil.forced)):
             self._undo()
         for fd in (
             self._report_in,

@@ -45,10 +45,11 @@ _READER = 1.0
 
 class Vigil:
     """One wait. Afterwards: ``asked``, the first signal that asked the program to end, or 0;
-    ``orphans``, true if the keeper was killed; ``unwritable``, why the program's output could not
-    be passed on; ``largest``, the memory in bytes of the largest process that was reaped. Before,
-    ``memory`` may be set, which then looks at all of them, and ``use``, which gives signs of life;
-    and ``started``, which is called when the pipe ``report`` closes with nothing in it.
+    ``forced``, true if somebody has ended the container at once; ``orphans``, true if the keeper
+    was killed; ``unwritable``, why the program's output could not be passed on; ``largest``, the
+    memory in bytes of the largest process that was reaped. Before, ``memory`` may be set, which
+    then looks at all of them, and ``use``, which gives signs of life; and ``started``, which is
+    called when the pipe ``report`` closes with nothing in it.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Vigil:
         self._reaped = False
         self._watched: list[_Watch] = []
         self.asked = 0
+        self.forced = False
         self.orphans = False
         self.unwritable: OSError | None = None
         self.largest = 0
@@ -184,6 +186,7 @@ class Vigil:
     def _signalled(self, numbers: bytes) -> None:
         for number in numbers:
             if number == signals.KILL_NOW:
+                self.forced = True
                 self.end()
             elif number in signals.FORWARDED:
                 for service in self._services:

@@ -86,26 +86,29 @@ def detached(
     words: Words,
     container: Container | None,
     work: Work,
-    identifier: str = "",
+    identifier: str,
+    quiet: bool,
 ) -> int:
     """Have ``work`` done by a supervisor of its own; print the container's id once it runs.
 
-    What it is called by later is the container's id, or ``identifier``, or a new one. Raise the
-    error that kept the program from being started.
+    That is what create gave it, or ``identifier``, or a new one. Raise the error that kept the
+    program from being started.
     """
     _check(words)
     largest = _largest(words)
     if container is None:
         find_or_fetch(context, words.arguments[0], words.value("platform"))
     identifier = container.id if container is not None else identifier or os.urandom(32).hex()
-    return in_background(context, identifier, largest, work)
+    return in_background(context, identifier, largest, work, quiet)
 
 
-def in_background(context: Context, identifier: str, largest: int, work: Work) -> int:
+def in_background(
+    context: Context, identifier: str, largest: int, work: Work, quiet: bool = False
+) -> int:
     """Have ``work`` done by a process of its own, whose output goes to a log of that size at most.
 
-    With no size nothing is written. Print the ``identifier``, if any, once the work says that it
-    has started; raise the error that kept it from that.
+    With no size nothing is written. Print the ``identifier`` once the work says that it has
+    started, unless ``quiet``; raise the error that kept it from that.
     """
     answer_in, answer_out = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
@@ -118,10 +121,10 @@ def in_background(context: Context, identifier: str, largest: int, work: Work) -
         text = pipe.readline()  # the container's own processes may have it open
     if not text:
         raise UserspaceError("the container's supervisor was killed", "see dmesg")
-    return _tell(context, json.loads(text))
+    return _tell(context, json.loads(text), quiet)
 
 
-def _tell(context: Context, answer: dict[str, Any]) -> int:
+def _tell(context: Context, answer: dict[str, Any], quiet: bool) -> int:
     for message in answer["said"]:
         context.log.say(message)
     if "error" in answer:
@@ -129,7 +132,7 @@ def _tell(context: Context, answer: dict[str, Any]) -> int:
         error = UserspaceError(what["message"], what["hint"])
         error.exit_code = what["code"]
         raise error
-    if answer["id"]:
+    if not quiet:
         os.write(1, f"{answer['id']}\n".encode())
     return 0
 

@@ -55,7 +55,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
                 launch, False, started=lambda _: session.started(), until=record["pid"]
             )
 
-        return in_background(context, "", 0, run)
+        return in_background(context, "", 0, run, quiet=True)
     if not words.flag("interactive"):
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
     return process.run(launch, False, say=context.log.say, until=record["pid"])

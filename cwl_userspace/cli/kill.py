@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from cwl_userspace import runs
+from cwl_userspace.cli import ending, subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
-from cwl_userspace.kernel import signals
 
 OPTIONS = (
     Option("-s --signal", VALUE, "the signal; KILL if not given", "SIGNAL"),
@@ -25,17 +24,13 @@ def command(context: Context, argv: Sequence[str]) -> int:
         return show("kill", "[-s SIGNAL] CONTAINER...", OPTIONS)
     if not words.arguments:
         raise UsageError("kill needs a container", "give its name, or its id from --cidfile")
-    try:
-        number = signals.number(words.value("signal", "KILL"))
-    except KeyError:
-        raise UsageError(
-            f"no signal {words.value('signal')!r}", "for example TERM, INT or 9"
-        ) from None
-    if number not in (signals.SIGKILL, *signals.FORWARDED):
-        raise UsageError(f"the signal {number} is not passed on", "send KILL, TERM, INT or USR1")
+    number = ending.signal(words.value("signal", "KILL"))
     for text in words.arguments:
-        record = runs.find(context.settings.state, text)
-        sent = signals.KILL_NOW if number == signals.SIGKILL else number
-        os.kill(record["pid"], sent)
+        subject = subjects.find(context, text)
+        subject.run()
+        for record in subject.running:
+            if subjects.is_away(record):
+                raise subjects.failure(f"{text!r} runs on {record['host']}", "end it there")
+            os.kill(record["pid"], number)
         print(text)
     return 0

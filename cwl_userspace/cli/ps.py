@@ -1,14 +1,16 @@
-"""``ps``: the containers that run, and with ``-a`` also those that ``create`` made."""
+"""``ps``: the containers that run, and with ``-a`` also those that create made or that ended."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from cwl_userspace import containers, runs
+from cwl_userspace.cli import subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.subjects import Subject
 from cwl_userspace.cli.table import table
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
@@ -27,12 +29,14 @@ _TITLES = {
     "Image": "IMAGE",
     "CreatedAt": "CREATED",
     "Status": "STATUS",
+    "Ports": "PORTS",
     "Names": "NAMES",
 }
+_UNITS = (("weeks", 604800), ("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
-    """List containers: each that was created, and each run of an image while it lasts."""
+    """List containers: each that was created, each run, and each that ended and is known."""
     words = parse("ps", OPTIONS, argv)
     if words.flag("help"):
         return show("ps", "[OPTIONS]", OPTIONS)
@@ -41,7 +45,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if words.value("format") not in ("", "json"):
         raise UsageError(f"--format is {words.value('format')!r}", "expected json")
     context.store.check()
-    rows = list(_rows(context, words.flag("all")))
+    rows = listed(context, words.flag("all"))
     if not words.flag("no-trunc"):
         rows = [{**row, "ID": row["ID"][:12]} for row in rows]
     if words.flag("quiet"):
@@ -53,39 +57,58 @@ def command(context: Context, argv: Sequence[str]) -> int:
     return 0
 
 
-def _rows(context: Context, everything: bool) -> Iterator[dict[str, str]]:
-    """Runs in a container count as that container: as long as one lasts, it is up."""
-    running = list(runs.running(context.settings.state))
-    for container in containers.every(context.store):
-        processes = [str(r["pid"]) for r in running if r.get("container") == container.id]
-        if processes or everything:
-            yield {
-                "ID": container.id,
-                "Image": container.image_name,
-                "CreatedAt": _time(container.created),
-                "State": "running" if processes else "created",
-                "Status": f"Up (process {', '.join(processes)})" if processes else "Created",
-                "Names": container.name,
-            }
-    for record in running:
-        if not record.get("container"):
-            yield {
-                "ID": record["id"],
-                "Image": _image(context, record["image"]),
-                "CreatedAt": _time(record["time"]),
-                "State": "running",
-                "Status": f"Up (process {record['pid']})",
-                "Names": record["name"] or record["id"][:12],
-            }
+def listed(context: Context, everything: bool) -> list[dict[str, str]]:
+    """A row for each container; runs in one that create made count as that one."""
+    return [
+        _row(context, subject)
+        for subject in subjects.every(context)
+        if everything or subject.running
+    ]
 
 
-def _image(context: Context, identifier: str) -> str:
+def status(subject: Subject) -> str:
+    """What a container does, or how it ended."""
+    if subject.running:
+        away = [str(r["host"]) for r in subject.running if subjects.is_away(r)]
+        if away:
+            return f"Up, for all that is known here, on {', '.join(away)}"
+        return f"Up (process {', '.join(str(r['pid']) for r in subject.running)})"
+    if subject.ended is None:
+        return "Created"
+    why = f", {subject.ended['why']}" if subject.ended.get("why") else ""
+    return f"Exited ({subject.ended['code']}) {_ago(float(subject.ended['ended']))}{why}"
+
+
+def _row(context: Context, subject: Subject) -> dict[str, str]:
+    last = subject.running[-1] if subject.running else subject.ended or {}
+    made = subject.made
+    image = made.image_name if made is not None else _image(context, last)
+    created = made.created if made is not None else float(last.get("time") or last["ended"])
+    ports = [port for record in subject.running for port in record.get("ports", ())]
+    return {
+        "ID": subject.id,
+        "Image": image,
+        "Command": shlex.join(last.get("argv", ())),
+        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(created)),
+        "State": subject.state,
+        "Status": status(subject),
+        "Ports": ", ".join(ports),
+        "Names": subject.shown,
+    }
+
+
+def _image(context: Context, record: dict[str, object]) -> str:
     """A name of an image; the beginning of its id where it has none."""
+    identifier = str(record.get("image") or "")
     for name, image in records.names(context.store):
         if image == identifier:
             return ImageReference.parse(name).familiar
     return identifier.removeprefix("sha256:")[:12]
 
 
-def _time(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
+def _ago(when: float) -> str:
+    passed = max(0, int(time.time() - when))
+    for unit, length in _UNITS:
+        if passed >= 2 * length or length == 1:
+            return f"{passed // length} {unit} ago"
+    raise AssertionError(passed)

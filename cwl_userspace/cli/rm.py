@@ -1,4 +1,4 @@
-"""``rm``: remove containers that ``create`` made, with all that was written in them."""
+"""``rm``: remove containers that ``create`` made, with all in them, and forget those that ended."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from cwl_userspace import containers, runs
+from cwl_userspace import containers, ended, runs
+from cwl_userspace.cli import ending, subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.subjects import Subject
 from cwl_userspace.cli.words import FLAG, Option, parse
 from cwl_userspace.containers import Container
 from cwl_userspace.errors import ContainerNotFound, UsageError, UserspaceError
@@ -36,14 +38,33 @@ def command(context: Context, argv: Sequence[str]) -> int:
     context.store.check()
     for text in words.arguments:
         try:
-            container = containers.find(context.store, text)
+            subject = subjects.find(context, text)
         except ContainerNotFound:
             if words.flag("force"):
                 continue
             raise
-        _remove(context, container, words.flag("force"))
+        if subject.made is not None:
+            _remove(context, subject.made, words.flag("force"))
+        else:
+            _end_run(subject, words.flag("force"))
+        ended.forget(context.settings.state, subject.id)
         print(text)
     return 0
+
+
+def _end_run(subject: Subject, force: bool) -> None:
+    """Nothing runs in it; raise UserspaceError where that is not so, and not to be so."""
+    for record in subject.running:
+        if not force:
+            raise subjects.failure(
+                f"the container {subject.shown!r} runs", "stop it first, or use rm -f"
+            )
+        if subjects.is_away(record) or not ending.kill(record):
+            raise subjects.failure(
+                f"the container {subject.shown!r} runs: process {record['pid']} on"
+                f" {record['host']}",
+                "end it there",
+            )
 
 
 def _remove(context: Context, container: Container, force: bool) -> None:
@@ -70,7 +91,7 @@ def _end(context: Context, container: Container, force: bool) -> None:
     state = context.settings.state
     start = time.monotonic()
     while True:
-        users = [r for r in runs.using(state, container.id) if not (force and _is_away(r))]
+        users = [r for r in runs.using(state, container.id) if not (force and subjects.is_away(r))]
         owners = in_use(context.store).get(container.id, [])
         owners = [owner for owner in owners if not force or owner.is_near()]
         if not users and not owners:
@@ -93,11 +114,6 @@ def _end(context: Context, container: Container, force: bool) -> None:
         time.sleep(_PAUSE)
 
 
-def _is_away(record: dict[str, Any]) -> bool:
-    """True for a run on another host, which cannot be ended from here."""
-    return bool(record["host"] != os.uname().nodename)
-
-
 def _place(record: dict[str, Any]) -> str:
     number = f"process {record['pid']}"
-    return f"{number} on {record['host']}" if _is_away(record) else number
+    return f"{number} on {record['host']}" if subjects.is_away(record) else number

@@ -40,10 +40,11 @@ def command(context: Context, argv: Sequence[str]) -> int:
     return execute(context, words)
 
 
-def execute(context: Context, words: Words, identifier: str = "") -> int:
+def execute(context: Context, words: Words, identifier: str = "", quiet: bool = False) -> int:
     """What ``run`` does with words that are read already; there is an image among them.
 
-    ``identifier`` is the id of a detached container that is started again.
+    ``identifier`` is the id of a container that is started again; with ``quiet`` the id of a
+    detached one is not printed.
     """
     open_closed_streams()
     context.log.quiet = context.log.quiet or words.flag("quiet")
@@ -64,7 +65,7 @@ def execute(context: Context, words: Words, identifier: str = "") -> int:
     def enter(session: Session) -> int:
         return _enter(context, words, request, container, kept, session)
 
-    return detached(context, words, container, enter, identifier)
+    return detached(context, words, container, enter, identifier, quiet)
 
 
 def _enter(

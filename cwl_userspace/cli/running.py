@@ -27,6 +27,9 @@ _NO_END = 1e6
 class Running:
     """One run. ``known`` says that somebody may ask for it by a name, or that it is detached: of
     others, such as a workflow's jobs, it is not written down what they are started with.
+
+    The flag ``keep`` of its words, which no option gives, is that of ``run`` by the name docker:
+    how it ends is to be known without ``-d``, too.
     """
 
     def __init__(
@@ -65,8 +68,9 @@ class Running:
         if self._container is not None:
             self._facts["container"] = self._container.id
             self._facts["name"] = name or self._container.name
-        self._kept = self._container is not None or (session is not None and not words.flag("rm"))
-        self.known = session is not None or bool(self._facts["name"])
+        by_itself = session is not None or words.flag("keep")
+        self._kept = self._container is not None or (by_itself and not words.flag("rm"))
+        self.known = by_itself or bool(self._facts["name"])
         if self.known:
             self._facts |= self._more(words, launch, origin)
             self._facts["working_dir"] = working_dir
@@ -136,7 +140,7 @@ class Running:
         """It has ended, with this exit code."""
         if self._session is not None:
             self._session.printed()
-        if self._kept and self._began:
+        if self._kept and (self._began or self._session is None):
             record = runs.read(self._state, self._identifier)
             if record is not None:
                 runs.has_ended(self._state, record, code)

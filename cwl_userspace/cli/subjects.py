@@ -86,10 +86,12 @@ def every(context: Context) -> list[Subject]:
 def find(context: Context, text: str) -> Subject:
     """The container of a name, or of an id or its beginning; raise ContainerNotFound if none.
 
-    What runs wins over what has ended, and of those the last.
+    What runs wins over what has ended, and of those the last. A workflow engine finds what create
+    made by its id alone: it cannot know what a user has made by hand.
     """
     known = every(context)
-    called = [subject for subject in known if _is_called(subject, text)]
+    by_id = context.called_by_engine
+    called = [s for s in known if _is_called(s, text) and not (by_id and s.made is not None)]
     for subject in called:
         if subject.made is not None or subject.running:
             return subject

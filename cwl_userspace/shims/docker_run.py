@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from cwl_userspace import ended, runs
+from cwl_userspace import runs
 from cwl_userspace.cli.run import command, execute
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
-from cwl_userspace.errors import UsageError, UserspaceError
+from cwl_userspace.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
     from cwl_userspace.cli.words import Words
 
 # What a run does as well without; each that is given is named in the log.
-_IGNORED_FLAGS = (
-    "-P --publish-all, --no-healthcheck, --oom-kill-disable, --disable-content-trust, --tls-verify"
-)
+_IGNORED_FLAGS = "--no-healthcheck, --oom-kill-disable, --disable-content-trust, --tls-verify"
 _IGNORED_VALUES = (
     "--security-opt, --cap-drop, --ulimit, --sysctl, --group-add, --runtime, --isolation, "
     "--ipc, --pid, --uts, --cgroupns, --cgroups, --cgroup-parent, --device-cgroup-rule, "
     "--memory-swap, --memory-swappiness, --memory-reservation, --kernel-memory, --pids-limit, "
     "--cpu-period, --cpu-quota, --cpuset-mems, --blkio-weight, --oom-score-adj, "
-    "-l --label, --label-file, --annotation, --log-opt, --expose, --link, --mac-address, --ip, "
+    "-l --label, --label-file, --annotation, --expose, --link, --mac-address, --ip, "
     "--dns, --dns-option, --dns-search, --domainname, --network-alias, "
-    "--restart, --stop-signal, --detach-keys, "
+    "--detach-keys, "
     "--health-cmd, --health-interval, --health-retries, --health-start-period, --health-timeout"
 )
 IGNORED = (
@@ -58,9 +56,9 @@ def run(context: Context, argv: Sequence[str]) -> int:
     _check_name(context, words.value("name"))
     if not words.flag("interactive"):
         _close_standard_input()
-    if words.flag("rm"):
-        return execute(context, words)
-    return _run_and_keep(context, words)
+    # Who may ask for it later has a name or an id for it.
+    words.flags["keep"] = bool(words.value("name") or words.value("cidfile"))
+    return execute(context, words)
 
 
 def _refuse(words: Words) -> None:
@@ -91,30 +89,3 @@ def _close_standard_input() -> None:
     os.dup2(nothing, 0)
     if nothing != 0:
         os.close(nothing)
-
-
-def _run_and_keep(context: Context, words: Words) -> int:
-    """Run, and keep the exit code for ``wait``, which finds it by the id or the name."""
-    cidfile, name = words.value("cidfile"), words.value("name")
-    if os.path.exists(cidfile):
-        cidfile = ""  # run refuses it, and it is another's
-    code = 125
-    try:
-        code = execute(context, words)
-    except UserspaceError as error:
-        code = error.exit_code
-        raise
-    finally:
-        identifier = _read(cidfile)
-        if identifier or name:
-            identifier = identifier or os.urandom(32).hex()
-            ended.keep(context.settings.state, identifier, name, code)
-    return code
-
-
-def _read(cidfile: str) -> str:
-    try:
-        with open(cidfile, encoding="ascii") as file:
-            return file.read().strip()
-    except (OSError, ValueError):
-        return ""
