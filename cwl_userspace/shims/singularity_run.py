@@ -106,8 +106,11 @@ def show(verb: str) -> int:
     return 0
 
 
-def prepared(context: Context, verb: str, words: Words) -> Container:
-    """A container that is ready to be started: its tree is in use, its directories are made."""
+def prepared(context: Context, verb: str, words: Words, identifier: str = "") -> Container:
+    """A container that is ready to be started, and its tree is in use.
+
+    ``identifier`` is that of an instance, which others may join.
+    """
     image, rootfs, use = _image(context, words)
     document = image.document
     config = ImageConfig.from_json(document.get("config") or {})
@@ -115,10 +118,11 @@ def prepared(context: Context, verb: str, words: Words) -> Container:
         raise UsageError("--writable is for a sandbox", "take --writable-tmpfs for an image file")
     from cwl_userspace.private import private_directory
 
-    private = private_directory(context.environ, os.urandom(32).hex(), large=False)
+    identifier = identifier or os.urandom(32).hex()
+    private = private_directory(context.environ, identifier, large=False)
     found = places(words, rootfs, home_directory(context.environ), _cwd(), f"{private}-own")
-    about = _about(context, verb, words)
-    all_variables = variables(words, context.environ, config.env, about)
+    said = about(context, verb, words)
+    all_variables = variables(words, context.environ, config.env, said)
     argv, environment = command_of(verb, words, rootfs, config, all_variables, found.home)
     request = _request(context, words, found).but(
         argv=argv, entrypoint=(), environment=list(environment.items())
@@ -129,6 +133,8 @@ def prepared(context: Context, verb: str, words: Words) -> Container:
     container.sandbox = isinstance(image, Sandbox)
     container.private = private
     container.image = words.arguments[0]
+    kept = [list(part) for part in (config.env, config.entrypoint, config.cmd)]
+    container.facts = {"config": kept, "home": found.home}
     container.plan(keep_hostname="HOSTNAME" in environment)
     return container
 
@@ -195,7 +201,7 @@ def _amd(context: Context) -> list[Device]:
     return [Device(path, path) for path in nodes]
 
 
-def _about(context: Context, verb: str, words: Words) -> dict[str, str]:
+def about(context: Context, verb: str, words: Words) -> dict[str, str]:
     """The variables by which a program knows that it is in a container, and in which."""
     text = words.arguments[0]
     said = {

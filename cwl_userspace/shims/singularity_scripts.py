@@ -12,6 +12,8 @@ from cwl_userspace.shims.singularity_image import METADATA
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cwl_userspace.cli.words import Words
     from cwl_userspace.shims.singularity_environment import Variables
     from cwl_userspace.spec import ImageConfig
@@ -21,6 +23,11 @@ _BIN_SH = "/bin/sh"
 # Variables that were asked for go around the scripts under other names: no value is a word.
 _FORCED = "__cwl_userspace_"
 _SOURCE = 'for _f in {files}; do if [ -f "$_f" ]; then . "$_f"; fi; done; unset _f\n'
+_KEEP = """\
+[ $# -eq 0 ] || "$@" &
+trap 'exit 0' TERM INT
+while :; do sleep 3600 & wait $!; done
+"""
 _RESTORE = f"""\
 for _n in ${_FORCED}names; do
     eval "export $_n=\\"\\${{{_FORCED}_$_n}}\\"; unset {_FORCED}_$_n"
@@ -66,7 +73,9 @@ def command_of(
 def _argv(verb: str, words: Words, rootfs: str, config: ImageConfig, top: str) -> list[str]:
     given = words.arguments[1:]
     if verb == "exec":
-        return given
+        return list(given)
+    if verb == "instance":
+        return keeping(rootfs, given)
     if verb == "shell":
         chosen = words.value("shell")
         return [chosen or ("/bin/bash" if _has(rootfs, "/bin/bash") else _BIN_SH), *given]
@@ -77,6 +86,15 @@ def _argv(verb: str, words: Words, rootfs: str, config: ImageConfig, top: str) -
         raise UsageError("the image has no test", "one comes of %test in a definition")
     argv = [*config.entrypoint, *(given or config.cmd)]
     return argv or ["/bin/bash" if _has(rootfs, "/bin/bash") else _BIN_SH]
+
+
+def keeping(rootfs: str, arguments: Sequence[str]) -> list[str]:
+    """What an instance runs: the image's script for it, if any, and something that waits."""
+    if not _has(rootfs, _BIN_SH):
+        raise UsageError(f"the image has no {_BIN_SH}, which keeps an instance", "use exec or run")
+    script = f"/{METADATA}/startscript"
+    own = [script, *arguments] if _has(rootfs, script) else []
+    return [_BIN_SH, "-c", _KEEP, "sh", *own]
 
 
 def _has(rootfs: str, path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Start a container that is planned: with which engine, and what it must not be promised."""
+"""A container that is planned, and its start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from cwl_userspace.plan import plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cwl_userspace.cli.context import Context
+    from cwl_userspace.cli.detach import Session
     from cwl_userspace.spec import ContainerSpec, RunRequest
     from cwl_userspace.store.inuse import Use
 
@@ -30,6 +33,7 @@ class Container:
         self.made: list[str] = []
         self.private = ""
         self.image = ""
+        self.facts: dict[str, Any] = {}
         self.spec: ContainerSpec
 
     @property
@@ -65,34 +69,47 @@ class Container:
             self.spec.environment.pop("HOSTNAME", None)
 
 
-def start(context: Context, container: Container) -> int:
-    """Run a container to its end and return its exit code; nothing is left of it."""
+def start(context: Context, container: Container, session: Session | None = None) -> int:
+    """Run a container to its end and return its exit code; nothing is left of it.
+
+    A detached one, an instance, has a ``session``, and others can find and join it.
+    """
     from cwl_userspace import process, runs
+    from cwl_userspace.cli import unmet
+    from cwl_userspace.cli.words import Words
     from cwl_userspace.engines import probe
     from cwl_userspace.engines.choose import choose
-    from cwl_userspace.engines.promises import lacking
     from cwl_userspace.private import remove_private_directory
 
-    engine = choose(context.engine, context.settings, context.environ)
-    for sentence in lacking(container.spec, engine).values():
-        context.log.say(sentence)
-    identifier = os.urandom(32).hex()
-    facts = {"name": "", "image": container.image, "engine": engine.name, "limits": {}}
+    state = context.settings.state
+    identifier = session.identifier if session is not None else os.urandom(32).hex()
     try:
         container.make()
-        launch = engine.launch(container.spec, container.private)
-        runs.register(context.settings.state, identifier, {**facts, "limits": launch.limits})
+        engine = choose(context.engine, context.settings, context.environ)
+        copied = unmet.settle(context, Words(), container.spec, engine, by_engine=True)
+        launch = unmet.launch(container.spec, engine, container.private, copied)
+        facts = {"name": "", "image": container.image, "engine": engine.name, **container.facts}
+        if session is not None:
+            facts["launch"] = launch.to_json()
+        runs.register(state, identifier, {**facts, "limits": launch.limits})
+
+        def started(keeper: int) -> None:
+            assert session is not None
+            runs.change(state, identifier, keeper=keeper)
+            session.started()
+
         return process.run(
             launch,
-            die_with_parent=True,
+            die_with_parent=session is None,
+            started=started if session is not None else None,
             say=context.log.say,
             use=container.use,
         )
     except EngineError:
-        probe.forget(context.settings.cache, engine.name)
+        probe.forget(context.settings.cache, context.engine)
         raise
     finally:
-        runs.unregister(context.settings.state, identifier)
+        runs.unregister(state, identifier)
         if container.use is not None:
             container.use.end()
         remove_private_directory(container.private)
