@@ -37,8 +37,19 @@ def _nothing_more(place: Place) -> Mapping[str, str]:
 
 def docker_first(place: Place) -> Mapping[str, str]:
     """A PATH on which the first `docker` and the first `podman` are ours."""
+    return _ours_first(place, "docker", "podman")
+
+
+def singularity_first(place: Place) -> Mapping[str, str]:
+    """A PATH on which the first `singularity` is ours, and one folder for the images' files."""
+    files = place.scratch / "image-files"
+    files.mkdir(exist_ok=True)
+    return {**_ours_first(place, "singularity"), "CWL_SINGULARITY_CACHE": str(files)}
+
+
+def _ours_first(place: Place, *names: str) -> Mapping[str, str]:
     shims = place.output / "shims"
-    words = [program("cwl-userspace"), "shim", "docker", "podman", "--dir", str(shims)]
+    words = [program("cwl-userspace"), "shim", *names, "--dir", str(shims)]
     made = subprocess.run(words, capture_output=True, text=True, check=False)
     if made.returncode != 0:
         raise Problem(f"no executables in '{shims}': {made.stderr.strip()}")
@@ -152,8 +163,16 @@ def _for_toil(place: Place) -> Mapping[str, str]:
 
 
 def _docker_for_toil(place: Place) -> Mapping[str, str]:
+    return _with_toil(place, docker_first)
+
+
+def _singularity_for_toil(place: Place) -> Mapping[str, str]:
+    return _with_toil(place, singularity_first)
+
+
+def _with_toil(place: Place, more: Callable[[Place], Mapping[str, str]]) -> Mapping[str, str]:
     toil = _for_toil(place)
-    return {**toil, **docker_first(place._replace(environment={**place.environment, **toil}))}
+    return {**toil, **more(place._replace(environment={**place.environment, **toil}))}
 
 
 def _toil(
@@ -196,6 +215,7 @@ _ALL = (
         networks=False,
     ),
     Door("docker", "cwltool", environment=docker_first),
+    Door("singularity", "cwltool", words=("--singularity",), environment=singularity_first),
     # The environment goes along: srun and sbatch give a job all of it, unless told otherwise.
     Door(
         "slurm-srun",
@@ -211,6 +231,7 @@ _ALL = (
     _toil("toil-userspace", runner="toil-cwl-userspace"),
     _toil("toil-user-space", "--user-space-docker-cmd={cwl-userspace}", networks=False),
     _toil("toil-docker", environment=_docker_for_toil),
+    _toil("toil-singularity", "--singularity", environment=_singularity_for_toil),
     _toil("toil-no-container", "--no-container", networks=False, baseline=True),
     Door("no-container", "cwltool", words=("--no-container",), networks=False, baseline=True),
 )

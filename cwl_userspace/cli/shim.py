@@ -24,7 +24,13 @@ OPTIONS = (
     Option("--help", FLAG, "show this text"),
 )
 # The module that answers each name; its ``entry`` is called with the name.
-NAMES = {"docker": "docker", "podman": "docker", "plurality": "plurality"}
+NAMES = {
+    "docker": "docker",
+    "podman": "docker",
+    "plurality": "plurality",
+    "singularity": "singularity",
+    "apptainer": "singularity",
+}
 _MARK = "answered by cwl-userspace; made by: cwl-userspace shim"
 # $python is the interpreter, seen from this file where both may be moved together.
 _SCRIPT = """\

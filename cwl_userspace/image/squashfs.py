@@ -44,14 +44,18 @@ def pack(rootfs: str, target: str, environ: Mapping[str, str]) -> None:
     )  # fmt: skip
 
 
-def unpack(path: str, target: str, environ: Mapping[str, str]) -> None:
-    """Unpack a squashfs file into a directory that is not there yet; raise StoreError."""
+def unpack(path: str, target: str, environ: Mapping[str, str], offset: int = 0) -> None:
+    """Unpack a squashfs file into a directory that is not there yet; raise StoreError.
+
+    ``offset`` is where the squashfs begins in the file.
+    """
     program = _program("unsquashfs", environ)
     _run(
         [
             program,
             "-no-progress",
             "-no-xattrs",
+            *(["-offset", str(offset)] if offset else []),
             "-dest", target,
             path,
         ],

@@ -1,0 +1,153 @@
+"""``instance``: containers that go on after the command that started them.
+
+They are what ``run -d`` leaves running, under a name that only these words know.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from cwl_userspace import journal, process, runs
+from cwl_userspace.cli import ending
+from cwl_userspace.cli.context import Context
+from cwl_userspace.cli.detach import Session, in_background
+from cwl_userspace.cli.table import table
+from cwl_userspace.cli.words import FLAG, VALUE, Option, Words, parse
+from cwl_userspace.engines.joining import Joining, Program
+from cwl_userspace.errors import ContainerNotFound, UsageError
+from cwl_userspace.shims.singularity_environment import variables
+from cwl_userspace.shims.singularity_image import split
+from cwl_userspace.shims.singularity_run import about, prepared, read
+from cwl_userspace.shims.singularity_scripts import command_of
+from cwl_userspace.shims.singularity_start import start as start_container
+from cwl_userspace.spec import ImageConfig
+from cwl_userspace.stdin import open_closed_streams
+
+_STOP = (
+    Option("-a --all", FLAG, "all of this user's"),
+    Option("-f --force", FLAG, "at once"),
+    Option("-s --signal", VALUE, "in place of TERM", "SIGNAL"),
+    Option("-t --timeout", VALUE, "seconds until it is forced; 10", "SECONDS"),
+)
+_LIST = (
+    Option("-j --json", FLAG, "as JSON"),
+    Option("-l --logs", FLAG, "where what they print is"),
+    Option("-a --all", FLAG, "accepted"),
+    Option("-u --user", VALUE, "accepted: only one's own are known", "USER"),
+)
+
+
+def instance(context: Context, argv: Sequence[str]) -> int:
+    """``instance start|run|stop|list``."""
+    verb, *rest = argv or [""]
+    known = {"start": _start, "run": _start, "stop": _stop, "list": _list}
+    if verb not in known:
+        raise UsageError(f"instance has no {verb!r}", f"expected one of {', '.join(known)}")
+    return known[verb](context, rest)
+
+
+def _start(context: Context, argv: Sequence[str]) -> int:
+    words = read(context, "instance start", argv)
+    if len(words.arguments) < 2:
+        raise UsageError(
+            "instance start needs an image and a name", "instance start docker://debian NAME"
+        )
+    image, name, *arguments = words.arguments
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise UsageError(f"{name!r} is no name", "expected letters, digits, '-', '_' and '.'")
+    if any(record["name"] == name for record in _instances(context)):
+        raise UsageError(f"the instance {name!r} runs already", "stop it, or choose another name")
+    words.arguments = [image, *arguments]
+    identifier = os.urandom(32).hex()
+    container = prepared(context, "instance", words, identifier)
+    facts = {"name": name, "instance": True, "words": words.to_json()}
+    container.facts |= {**facts, "working_dir": container.spec.working_dir}
+
+    def work(session: Session) -> int:
+        try:
+            return start_container(context, container, session)
+        finally:
+            session.printed()
+            journal.remove(context.settings.state, identifier)
+
+    return in_background(context, identifier, journal.LARGEST, work, quiet=True)
+
+
+def _stop(context: Context, argv: Sequence[str]) -> int:
+    words = parse("instance stop", _STOP, argv)
+    found = _instances(context)
+    if not words.flag("all"):
+        if not words.arguments:
+            raise UsageError("instance stop needs a name", "see instance list, or give --all")
+        found = [_named(context, text) for text in words.arguments]
+    patience = ending.seconds(words.value("timeout", str(ending.PATIENCE)))
+    number = ending.signal(words.value("signal", "TERM"))
+    for record in found:
+        if words.flag("force") or not ending.end(record, number, patience):
+            ending.kill(record)
+    return 0
+
+
+def _list(context: Context, argv: Sequence[str]) -> int:
+    words = parse("instance list", _LIST, argv)
+    wanted = words.arguments[0] if words.arguments else ""
+    found = [record for record in _instances(context) if wanted in ("", record["name"])]
+    state = context.settings.state
+    if words.flag("json"):
+        shown = [_as_json(record, state) for record in found]
+        print(json.dumps({"instances": shown}, indent="\t"))
+        return 0
+    last = "LOGS" if words.flag("logs") else "IMAGE"
+    rows = []
+    for record in found:
+        place = journal.path(state, record["id"]) if words.flag("logs") else record["image"]
+        rows.append({"name": record["name"], "pid": str(record.get("keeper", "")), "last": place})
+    print(table({"name": "INSTANCE NAME", "pid": "PID", "last": last}, rows), end="")
+    return 0
+
+
+def _as_json(record: dict[str, Any], state: str) -> dict[str, Any]:
+    log = journal.path(state, record["id"])
+    return {
+        "instance": record["name"],
+        "pid": record.get("keeper", 0),
+        "img": record["image"],
+        "ip": "",
+        "logErrPath": log,
+        "logOutPath": log,
+    }
+
+
+def join(context: Context, verb: str, words: Words) -> int:
+    """Run a program in an instance, with the variables of this call, and return its exit code."""
+    record = _named(context, split(words.arguments[0])[1])
+    if "keeper" not in record:
+        raise UsageError(f"the instance {record['name']!r} has not started yet", "wait a moment")
+    open_closed_streams()
+    joining = Joining(record["launch"], record["keeper"])
+    config = ImageConfig(*record["config"])
+    found = variables(words, context.environ, config.env, about(context, verb, words))
+    argv, environment = command_of(verb, words, joining.root, config, found, record["home"])
+    program = Program(
+        argv=argv,
+        environment=environment,
+        working_dir=words.value("pwd") or record["working_dir"],
+        user=None,
+        terminal=verb == "shell" and os.isatty(0) and os.isatty(1),
+    )
+    return process.run(joining.launch(program), True, say=context.log.say, until=record["pid"])
+
+
+def _instances(context: Context) -> list[dict[str, Any]]:
+    found = [record for record in runs.running(context.settings.state) if record.get("instance")]
+    return sorted(found, key=lambda record: str(record["name"]))
+
+
+def _named(context: Context, text: str) -> dict[str, Any]:
+    for record in _instances(context):
+        if text == record["name"]:
+            return record
+    raise ContainerNotFound(f"no instance {text!r}", "see instance list")

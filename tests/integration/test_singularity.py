@@ -1,0 +1,316 @@
+"""What workflow engines say to ``singularity``, word for word, and what they must get for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from cwl_userspace.shims.singularity_options import REFUSED
+from tests.containers import ENGINES, PATIENCE, Home, waiting
+from tests.singularity import FAILED, Singularity
+
+
+@pytest.fixture(scope="module")
+def singularity(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Singularity:
+    return Singularity(home, tmp_path_factory.mktemp("shims"))
+
+
+@pytest.fixture(scope="module")
+def image(singularity: Singularity, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that was made of an image without an entrypoint."""
+    place = tmp_path_factory.mktemp("images") / "busy box:1.sif"
+    assert singularity("build", place, "docker://busybox", cwd=place.parent).text == ""
+    return place
+
+
+@pytest.fixture(scope="module")
+def configured(singularity: Singularity, image: Path) -> Path:
+    """A file that was made of an image with variables, an entrypoint and a user."""
+    place = image.with_name("configured.sif")
+    assert singularity("build", place, "docker://configured", cwd=place.parent).text == ""
+    return place
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, singularity: Singularity, tmp_path: Path) -> Singularity:
+    return Singularity(singularity.home, tmp_path / "shims", request.param)
+
+
+def test_callers_can_read_the_version(singularity: Singularity, tmp_path: Path) -> None:
+    for name, flavour in (("singularity", "singularity-ce"), ("apptainer", "apptainer")):
+        said = singularity("--version", cwd=tmp_path, name=name, environment={}).text
+        found = re.fullmatch(r"(.+) version ([0-9.]+)\n", said)
+        assert found is not None and found.group(1) == flavour
+        assert singularity("version", cwd=tmp_path, name=name).text == f"{found.group(2)}\n"
+
+
+def test_cwltool_runs_a_tool(engine: Singularity, image: Path, tmp_path: Path) -> None:
+    outdir, tmpdir, source = (tmp_path / name for name in ("out", "tmp", "a, b:c.txt"))
+    outdir.mkdir()
+    tmpdir.mkdir()
+    source.write_text("input\n")
+    words = [
+        *("--quiet", "run", "--contain", "--ipc", "--cleanenv", "--no-eval", "--userns"),
+        *("--home", f"{outdir}:/XYZabc"),
+        f"--mount=type=bind,source={tmpdir},target=/tmp",
+        f'--mount=type=bind,"source={source}",target=/var/lib/cwl/stg1/in.txt,readonly',
+        *("--pwd", "/XYZabc", "--net", "--network", "none"),
+    ]
+    script = "cat /var/lib/cwl/stg1/in.txt - > found; touch /forbidden; echo $A; id -u; pwd; exit 3"
+    variables = {"SINGULARITYENV_A": "`b`$(c)", "SINGULARITYENV_TMPDIR": "/tmp"}
+    ran = engine(*words, image, "sh", "-c", script, cwd=outdir, stdin=b"stdin\n", more=variables)
+    assert (ran.code, ran.out) == (3, f"`b`$(c)\n{os.getuid()}\n/XYZabc\n".encode())
+    assert (outdir / "found").read_text() == "input\nstdin\n"
+    assert "forbidden" in ran.err.decode()
+
+
+def test_cwltool_sees_that_containers_can_be_run(engine: Singularity, image: Path) -> None:
+    """It runs a program that its image does not have, and looks for these words."""
+    ran = engine("exec", "--userns", image, "no-such-program", cwd=image.parent)
+    assert ran.code == 127 and "executable file not found in" in ran.complaint
+
+
+def test_a_clean_environment_has_what_singularity_gives_it(
+    singularity: Singularity, image: Path, tmp_path: Path
+) -> None:
+    """cwltool's own tests hold these names against what they get."""
+    given = {"HOST": "x", "SINGULARITYENV_HOME": "/no", "TERM": "dumb", "SINGULARITYENV_A": "1"}
+    words = ["--contain", "--cleanenv", "--no-eval", "--home", f"{tmp_path}:/home/x"]
+    ran = singularity("run", *words, image, "env", cwd=tmp_path, more=given)
+    found = dict(line.partition("=")[::2] for line in ran.text.splitlines() if "=" in line)
+    assert found.pop("SINGULARITY_NAME") == image.name
+    assert found.pop("SINGULARITY_CONTAINER") == str(image)
+    for name in ("LD_LIBRARY_PATH", "PS1", "PROMPT_COMMAND", "SINGULARITY_ENVIRONMENT", "PATH"):
+        del found[name]
+    assert found == {
+        "A": "1",
+        "HOME": "/home/x",
+        "LANG": "C",
+        "TERM": "dumb",
+        "SINGULARITY_COMMAND": "run",
+        "SINGULARITY_BIND": "",
+        "SINGULARITY_NO_EVAL": "1",
+    }
+
+
+def test_crunch_run_gives_no_environment(engine: Singularity, image: Path, tmp_path: Path) -> None:
+    """No PATH and no HOME; the tree comes from a file, and the settings from the account."""
+    (tmp_path / "in").write_text("in\n")
+    home = {k: v for k, v in engine.environment.items() if k.startswith(("CWL_", "XDG_"))}
+    given = {
+        **home,
+        "SINGULARITYENV_HOME": "/",
+        "SINGULARITYENV_A": "1",
+        "SINGULARITY_NO_EVAL": "1",
+    }
+    words = ["exec", "--containall", "--cleanenv", "--pwd=", "--net", "--network=none"]
+    words += ["--bind", f"{tmp_path}/in:/keep/in:ro", "--bind", f"{tmp_path}:/out:rw"]
+    script = "cat /keep/in; echo $A > /out/written; kill -9 $$"
+    ran = engine(*words, image, "sh", "-c", script, cwd=tmp_path, environment=given)
+    assert (ran.code, ran.out, ran.err) == (128 + 9, b"in\n", b"")
+    assert (tmp_path / "written").read_text() == "1\n"
+
+
+def test_crunch_run_finds_the_name_space_of_processes(
+    singularity: Singularity, image: Path, tmp_path: Path
+) -> None:
+    """As lsns would: one below the process that was started, and not its own. Then SIGKILL."""
+    words = [str(singularity.place / "singularity"), "exec", "--containall", "--pid", str(image)]
+    environment = {**singularity.environment, "CWL_USERSPACE_ENGINE": "userns"}
+    process = subprocess.Popen(
+        [*words, "sh", "-c", "echo ready; exec sleep 98765"],
+        env=environment, cwd=tmp_path, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    inside = [
+        pid for pid in _descendants(process.pid) if _name_space(pid) != _name_space(os.getpid())
+    ]
+    assert inside
+    process.send_signal(signal.SIGKILL)
+    assert process.stdout.read() == b""  # nobody has the pipe any more
+    process.wait(PATIENCE)
+    assert any(not any(map(_alive, inside)) for _ in waiting(PATIENCE))
+
+
+def _descendants(top: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            stat = Path(f"/proc/{name}/stat").read_text()
+        except OSError:
+            continue
+        children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(name))
+    found, waits = [], [top]
+    while waits:
+        below = children.get(waits.pop(), [])
+        found += below
+        waits += below
+    return found
+
+
+def _name_space(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return os.readlink("/proc/self/ns/pid")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_nextflow_has_no_home(singularity: Singularity, image: Path, tmp_path: Path) -> None:
+    bare = {k: v for k, v in singularity.environment.items() if k.startswith(("CWL_", "XDG_"))}
+    words = ["exec", "--no-home", "--pid", "-B", f"{tmp_path}", "-B", "/usr:/opt/usr:ro"]
+    script = f"cd {tmp_path}; echo $TMP; touch made; touch /opt/usr/x"
+    given = {**bare, "PATH": os.environ["PATH"], "SINGULARITYENV_TMP": "/t"}
+    ran = singularity(*words, image, "/bin/sh", "-c", script, cwd=tmp_path, environment=given)
+    assert ran.out == b"/t\n" and ran.code == 1
+    assert (tmp_path / "made").exists()
+
+
+def test_nextflow_pulls_into_a_name(singularity: Singularity, tmp_path: Path) -> None:
+    words = ["pull", "--no-https", "--name", "a.img.pulling.123", "docker://busybox"]
+    assert singularity(*words, cwd=tmp_path, more={"CWL_USERSPACE_OFFLINE": "1"}).text == ""
+    ran = singularity("exec", "a.img.pulling.123", "echo", "pulled", cwd=tmp_path)
+    assert ran.text == "pulled\n"
+
+
+def test_snakemake_runs_a_shell(singularity: Singularity, image: Path, tmp_path: Path) -> None:
+    """In the working directory, which is the home, with the host's variables."""
+    words = ["--quiet", "exec", "--home", str(tmp_path), "--bind", f"{tmp_path}:/mnt/x"]
+    script = "pwd; echo $HOME $FROM_HOST; ls /mnt/x"
+    (tmp_path / "Snakefile").touch()
+    given = {"FROM_HOST": "yes"}
+    ran = singularity(*words, image, "sh", "-c", script, cwd=tmp_path, more=given, name="apptainer")
+    assert ran.text == f"{tmp_path}\n{tmp_path} yes\nSnakefile\n"
+
+
+def test_galaxy_runs_a_job(singularity: Singularity, image: Path, tmp_path: Path) -> None:
+    work = str(tmp_path)
+    words = ["-s", "exec", "--contain", "--pwd", work, "--cleanenv", "--ipc", "--pid", "--no-mount"]
+    words += ["tmp", "-B", f"{work}:{work}:rw", "--home", f"{work}:{work}"]
+    given = {"SINGULARITYENV_GALAXY_SLOTS": "2"}
+    ran = singularity(
+        *words, image, "sh", "-c", "pwd; echo $GALAXY_SLOTS", cwd=tmp_path, more=given
+    )
+    assert ran.text == f"{work}\n2\n"
+
+
+def test_miniwdl_is_root_inside(singularity: Singularity, image: Path, tmp_path: Path) -> None:
+    words = ["exec", "--pwd", "/mnt/x", "--containall", "--no-mount", "hostfs", "--fakeroot"]
+    words += ["--bind", f"{tmp_path}:/mnt/x"]
+    script = "id -u; touch made >> out.txt 2>> err.txt"
+    ran = singularity("--verbose", *words, image, "/bin/sh", "-c", script, cwd=tmp_path)
+    assert ran.text == "0\n" and (tmp_path / "made").stat().st_uid == os.getuid()
+
+
+def test_cromwell_names_an_image_by_its_place(singularity: Singularity, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text("echo from the script; exit 7\n")
+    words = ["exec", "--containall", "--bind", f"{tmp_path}:/cromwell", "docker://busybox"]
+    ran = singularity(*words, "sh", "/cromwell/script", cwd=tmp_path)
+    assert (ran.code, ran.out) == (7, b"from the script\n")
+
+
+def test_run_takes_the_entrypoint_and_exec_does_not(
+    singularity: Singularity, configured: Path, tmp_path: Path
+) -> None:
+    assert singularity("run", configured, cwd=tmp_path).text == "from|cmd|"
+    assert singularity("run", configured, "given", cwd=tmp_path).text == "given|"
+    said = singularity("exec", configured, "sh", "-c", "echo $FROM_IMAGE; id -u", cwd=tmp_path)
+    assert said.out == f"is set\n{os.getuid()}\n".encode()  # not its USER
+
+
+def test_the_hosts_variables_win_but_for_path(
+    singularity: Singularity, configured: Path, tmp_path: Path
+) -> None:
+    given = {"FROM_IMAGE": "host", "SINGULARITYENV_PREPEND_PATH": "/p", "APPTAINERENV_X": "1"}
+    words = ["--env", "Y=2,3,Z=4", "--env", "X=5"]
+    script = "echo $FROM_IMAGE $PATH $X $Y $Z"
+    said = singularity("exec", *words, configured, "sh", "-c", script, cwd=tmp_path, more=given)
+    assert said.out == b"host /p:/data/bin:/bin 5 2,3 4\n"
+
+
+def test_variables_stand_for_options(singularity: Singularity, image: Path, tmp_path: Path) -> None:
+    given = {"SINGULARITY_BIND": f"{tmp_path}:/one", "APPTAINER_CONTAINALL": "1"}
+    given["SINGULARITY_PWD"] = "/one"
+    (tmp_path / "seen").touch()
+    ran = singularity("exec", image, "sh", "-c", "ls /one; pwd; ls ~", cwd=tmp_path, more=given)
+    assert ran.text == "seen\n/one\n"
+
+
+def test_a_contained_home_and_a_scratch_directory_are_forgotten(
+    engine: Singularity, image: Path, tmp_path: Path
+) -> None:
+    script = "echo 1 > ~/f; echo 2 > /data/s/f; cat ~/f /data/s/f; ls /tmp"
+    words = ["exec", "--contain", "--scratch", "/data/s", str(image), "sh", "-c", script]
+    assert engine(*words, cwd=tmp_path).text == "1\n2\n"
+    assert list(Path(engine.environment["HOME"]).iterdir()) == []
+    kept = tmp_path / "work"
+    kept.mkdir()
+    words[2:2] = ["--workdir", str(kept)]
+    assert engine(*words, cwd=tmp_path).text == "1\n2\n"
+    assert (kept / "home" / "f").read_text() == "1\n"
+    assert (kept / "scratch" / "data" / "s" / "f").read_text() == "2\n"
+
+
+def test_a_root_that_may_be_written_forgets(
+    engine: Singularity, image: Path, tmp_path: Path
+) -> None:
+    script = "ls /etc/made || touch /etc/made; ls /etc/made"
+    for _ in range(2):
+        ran = engine("exec", "--writable-tmpfs", image, "sh", "-c", script, cwd=tmp_path)
+        assert ran.out == b"/etc/made\n"
+
+
+def test_what_cannot_be_done_is_refused_in_a_sentence(
+    singularity: Singularity, image: Path, tmp_path: Path
+) -> None:
+    for verb in ("sign", "verify", "remote", "config", "key", "overlay"):
+        ran = singularity(verb, image, cwd=tmp_path)
+        assert ran.code == FAILED and "is not known here" in ran.complaint
+    for option, _ in REFUSED:
+        ran = singularity("exec", option.spellings[-1], "x", image, "true", cwd=tmp_path)
+        assert ran.code == FAILED and "cannot do what" in ran.complaint
+    for place in ("library://a", "shub://a", "oras://a/b:1", "docker-daemon:a:1"):
+        ran = singularity("exec", place, "true", cwd=tmp_path)
+        assert ran.code == FAILED and "there are no images from" in ran.complaint
+    assert (
+        "does not exist"
+        in singularity("exec", "-B", "/no/x", image, "true", cwd=tmp_path).complaint
+    )
+
+
+def test_a_container_ends_with_its_caller(
+    singularity: Singularity, image: Path, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        ["sh", "-c", '"$@" & wait', "sh", singularity.place / "singularity", "exec", image,
+         "sh", "-c", "trap '' TERM; echo ready; sleep 98765 & wait; sleep 98765"],
+        env=singularity.environment, cwd=tmp_path, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    begin = time.monotonic()
+    process.kill()
+    assert process.stdout.read() == b""
+    process.wait(PATIENCE)
+    assert time.monotonic() - begin < PATIENCE
+
+
+def test_inspect_tells_what_an_image_says(
+    singularity: Singularity, configured: Path, tmp_path: Path
+) -> None:
+    said = json.loads(singularity("inspect", "--json", "--all", configured, cwd=tmp_path).text)
+    attributes = said["data"]["attributes"]
+    assert said["type"] == "container" and "/bin/printf" in attributes["runscript"]
+    assert "FROM_IMAGE='is set'" in "".join(attributes["environment"].values())
