@@ -24,7 +24,7 @@ OPTIONS = (
     Option("--help", FLAG, "show this text"),
 )
 # The module that answers each name; its ``entry`` is called with the name.
-NAMES = {"docker": "docker", "podman": "docker"}
+NAMES = {"docker": "docker", "podman": "docker", "udocker": "udocker", "dx-docker": "dx_docker"}
 _MARK = "answered by cwl-userspace; made by: cwl-userspace shim"
 # $python is the interpreter, seen from this file where both may be moved together.
 _SCRIPT = """\
