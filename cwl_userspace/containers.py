@@ -212,6 +212,13 @@ def every(store: Store) -> Sequence[Container]:
     return sorted(found, key=lambda container: container.created)
 
 
+def rename(store: Store, container: Container, name: str) -> None:
+    """Give a container another name in place of its own; raise UsageError for one that is taken."""
+    check_name(store, name)
+    if not store.publish(os.path.join(store.path, PLACE, container.name), f"{PLACE}/{name}"):
+        raise _taken(name)
+
+
 def take_away(store: Store, container: Container) -> str:
     """Rename a container aside, so that nobody finds it any more; the path that it has now.
 

@@ -200,7 +200,8 @@ def rename(context: Context, argv: Sequence[str]) -> int:
     old, new = words.arguments
     container = container_of(context, old)
     if old == container.name:
-        return quietly(context, "rename", [old, new])[0]
+        containers.rename(context.store, container, new)
+        return 0
     if old not in names_of(context, container):
         raise ContainerNotFound(f"{old!r} is no name of a container", "see udocker ps")
     load("name")(context, [container.id, new])

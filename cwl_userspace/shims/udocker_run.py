@@ -51,7 +51,6 @@ _PASSED = (
 # A run does as well without them; each that is given is named in the log.
 _IGNORED = (
     Option("-P --publish-all --netcoop", FLAG, "accepted: all ports are the host's"),
-    Option("--nosysdirs", FLAG, "accepted: /dev, /proc and /sys are the container's own"),
     Option("--containerauth", FLAG, "accepted: the container's accounts are always used"),
     Option("--kernel", VALUE, "accepted: the kernel says what it is", "ID"),
     Option("--nobanner", FLAG, "accepted: there is none"),
@@ -76,6 +75,7 @@ OPTIONS = {
         Option("--bindhome", FLAG, "show the caller's home, and have it be HOME"),
         Option("--dri", FLAG, "show what direct rendering needs"),
         Option("--nometa", FLAG, "what the image says of how to run it does not count"),
+        Option("--nosysdirs", FLAG, "without the host's /sys; /dev and /proc are its own anyway"),
         Option("--location", VALUE, "a container that is no repository's", "DIR"),
         *_PASSED,
         *PULL,
@@ -84,8 +84,9 @@ OPTIONS = {
 }
 # Silent: udocker's callers give them always.
 _QUIET = ("nobanner", "interactive", "tty", "attach")
-# The container has its own, which show nothing of the host's.
-_OWN_PLACES = ("/proc", "/dev", "/sys")
+# The container has its own, which show little of the host.
+_OWN_PLACES = ("/proc", "/dev")
+_SYS = "/sys"
 _NOT_PASSED = frozenset(
     "PATH HOME HOSTNAME USER LOGNAME USERNAME PWD OLDPWD SHLVL _ VTE_VERSION".split()
 )
@@ -227,6 +228,8 @@ def _environment(words: Words, config: ImageConfig, environ: Mapping[str, str]) 
 def _volumes(context: Context, words: Words) -> Iterator[str]:
     """What is to be seen of the host, but for what ``--novol`` takes back."""
     wanted = [*words.list("volume")]
+    if not (words.flag("nosysdirs") or _is_cwltools(words)):
+        wanted.insert(0, _SYS)
     if words.flag("bindhome"):
         wanted.append(home_directory(context.environ))
     if words.flag("hostauth"):
@@ -242,7 +245,8 @@ def _volumes(context: Context, words: Words) -> Iterator[str]:
         if source == target and source in _OWN_PLACES:
             context.log.say(f"the container has a {source} of its own")
             continue
-        yield text
+        # Root could change this host's settings there.
+        yield f"{_SYS}:{_SYS}:ro" if text == _SYS and os.geteuid() == 0 else text
 
 
 def _user(context: Context, words: Words, config: ImageConfig) -> str:
