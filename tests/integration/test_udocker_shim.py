@@ -101,9 +101,7 @@ def test_the_caller_is_let_in_only_as_far_as_is_asked_for(udocker: Udocker) -> N
     (udocker.work / "variables").write_text("ONE=1\n# no\nTWO=2\n")
     words = ("--env-file=variables", "-e", "TWO=zwei", "--env=THREE", "-w", "/etc")
     script, three = "echo $ONE $TWO $THREE $PWD", {"THREE": "3"}
-    ran = udocker(
-        *("run", "--rm", *words, "fedora", "sh", "-c", script), environment={"THREE": "3"}
-    )
+    ran = udocker("run", "--rm", *words, "fedora", "sh", "-c", script, environment=three)
     assert ran.text == "1 zwei 3 /etc\n"
     ran = udocker("run", "--rm", "-v", "/etc/hosts", "--novol=/etc/hosts", "fedora", "wc", "-l")
     assert ran.code == 0
