@@ -8,11 +8,11 @@ with what ``create`` was told already in it.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 
-from cwl_userspace.errors import ContainerNotFound, StoreError, UsageError
+from cwl_userspace import aliases, marks
+from cwl_userspace.errors import ContainerNotFound, StoreError, UsageError, UserspaceError
 from cwl_userspace.spec import ImageConfig, Mount
 from cwl_userspace.store.modes import make_directories
 from cwl_userspace.store.store import private_name
@@ -38,6 +38,7 @@ class Container:
     """A container as it was created. ``config`` is how it is to be run (OCI, config.md)."""
 
     __slots__ = ("created", "document", "hostname", "id", "image", "image_name", "mounts", "name")
+    of_store = True
 
     def __init__(self, name: str, record: dict[str, Any]) -> None:
         self.name = name
@@ -104,7 +105,7 @@ def check_name(store: Store, name: str) -> None:
             f"{name!r} cannot be a container's name",
             "expected 2 to 128 letters, digits, '_', '.' or '-', the first a letter or digit",
         )
-    if os.path.lexists(os.path.join(store.path, PLACE, name)):
+    if os.path.lexists(os.path.join(store.path, PLACE, name)) or _by_alias(store, name):
         raise _taken(name)
 
 
@@ -170,6 +171,9 @@ def find(store: Store, text: str, by_name: bool = True) -> Container:
         record = _read(store, text) if by_name else None
         if record is not None:
             return Container(text, record)
+        named = _by_alias(store, text) if by_name else None
+        if named is not None:
+            return named
         if len(text) >= _SHORTEST_ID and _HEX.issuperset(text):
             found = [container for container in every(store) if container.id.startswith(text)]
             if len(found) > 1:
@@ -179,6 +183,12 @@ def find(store: Store, text: str, by_name: bool = True) -> Container:
             if found:
                 return found[0]
     raise ContainerNotFound(f"no container {text!r}", "see cwl-userspace ps -a")
+
+
+def _by_alias(store: Store, name: str) -> Container | None:
+    identifier = aliases.target(store, name)
+    found = every(store) if identifier else ()
+    return next((container for container in found if container.id == identifier), None)
 
 
 def every(store: Store) -> Sequence[Container]:
@@ -202,19 +212,24 @@ def every(store: Store) -> Sequence[Container]:
 
 
 def rename(store: Store, container: Container, name: str) -> None:
-    """Give a container another name; raise UsageError if that is taken."""
+    """Give a container another name in place of its own; raise UsageError for one that is taken."""
     check_name(store, name)
-    top = os.path.join(store.path, PLACE)
-    try:
-        os.rename(os.path.join(top, container.name), os.path.join(top, name))
-    except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            raise _taken(name) from None
-        raise store.failure(error, "rename a container") from None
+    if not store.publish(os.path.join(store.path, PLACE, container.name), f"{PLACE}/{name}"):
+        raise _taken(name)
 
 
 def take_away(store: Store, container: Container) -> str:
-    """Rename a container aside, so that nobody finds it any more; the path that it has now."""
+    """Rename a container aside, so that nobody finds it any more; the path that it has now.
+
+    Raise UserspaceError for one that is protected.
+    """
+    if marks.read(store, f"{PLACE}/{container.name}").get("protected"):
+        error = UserspaceError(
+            f"the container {container.name!r} is protected",
+            f"first run cwl-userspace unprotect {container.name}",
+        )
+        error.exit_code = 1
+        raise error
     aside = os.path.join(store.path, "tmp", private_name())
     try:
         os.rename(os.path.join(store.path, PLACE, container.name), aside)

@@ -24,6 +24,7 @@ class Faults:
     fail: int = 0  # how many requests fail with `status`
     status: int = 503
     retry_after: str = ""
+    page: int = 0  # at most so many names in a list
     limit: str = ""  # what Docker's hub says in RateLimit-Limit
     message: str = "one at a time please"
     body_fail: int = FOR_EVER  # how many blob bodies the faults below hit

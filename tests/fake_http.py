@@ -116,6 +116,11 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, selector = urlsplit(self.path).path.rpartition("/")
         name, _, room = path.rpartition("/")
         name = name.partition("/v2/")[2]
+        if selector == "_catalog":
+            return self._listing("repositories", {name for name, _ in self.registry.manifests})
+        if f"{room}/{selector}" == "tags/list":
+            found = {tag for known, tag in self.registry.manifests if known == name}
+            return self._listing("tags", {tag for tag in found if not tag.startswith("sha256:")})
         if room == "manifests":
             return self._manifest(name, selector)
         if room == "blobs":
@@ -195,6 +200,15 @@ class _Handler(BaseHTTPRequestHandler):
         scope = f',scope="repository:{name}:pull"' if name else ""
         text = f'Bearer realm="{realm}",service="fake, Inc."{scope}{error}'
         return {"WWW-Authenticate": text}
+
+    def _listing(self, key: str, names: set[str]) -> None:
+        """A page of names, as long as is asked for and as the registry allows."""
+        query = parse_qs(urlsplit(self.path).query)
+        last, wanted = query.get("last", [""])[0], int(query.get("n", ["100"])[0])
+        after = sorted(name for name in names if name > last)
+        page = after[: min(wanted, self.registry.faults.page or wanted)]
+        raw = json.dumps({key: page}).encode()
+        self._answer(200, raw, {"Content-Type": "application/json"})
 
     def _manifest(self, name: str, selector: str) -> None:
         faults = self.registry.faults

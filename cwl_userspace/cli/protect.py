@@ -1,18 +1,25 @@
-"""``protect`` and ``unprotect``: whether images can be removed."""
+"""``protect`` and ``unprotect``: whether images and containers can be removed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cwl_userspace import containers, marks
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, Option, parse
-from cwl_userspace.errors import ImageError, ImageNotFound, InvalidReference, UsageError
+from cwl_userspace.errors import (
+    ContainerNotFound,
+    ImageError,
+    ImageNotFound,
+    InvalidReference,
+    UsageError,
+)
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
 from cwl_userspace.store.protect import protect
 
-OPTIONS = (Option("--help", FLAG, "show this text; an id stands for all names of its image"),)
+OPTIONS = (Option("--help", FLAG, "show this text; an image's id stands for all its names"),)
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -28,15 +35,30 @@ def undo(context: Context, argv: Sequence[str]) -> int:
 def _command(context: Context, argv: Sequence[str], verb: str, on: bool) -> int:
     words = parse(verb, OPTIONS, argv)
     if words.flag("help"):
-        return show(verb, "IMAGE...", OPTIONS)
+        return show(verb, "IMAGE|CONTAINER...", OPTIONS)
     if not words.arguments:
         raise UsageError(f"{verb} needs an image", "see cwl-userspace images")
     context.store.check()
     for text in words.arguments:
+        if _container(context, text, on):
+            print(text)
+            continue
         for key in names_of(context, text):
             protect(context.store, key, on)
             print(ImageReference.parse(key).familiar)
     return 0
+
+
+def _container(context: Context, text: str, on: bool) -> bool:
+    """True if it is a container, which is then protected, or no longer."""
+    if context.called_by_engine:
+        return False
+    try:
+        container = containers.find(context.store, text)
+    except ContainerNotFound:
+        return False
+    marks.write(context.store, f"{containers.PLACE}/{container.name}", protected=on)
+    return True
 
 
 def names_of(context: Context, text: str) -> list[str]:

@@ -85,17 +85,18 @@ def _enter(
         use = Use(rootfs, container.id)
         use.begin()
         try:
-            spec = _spec(request, container.config, rootfs, context, own_tree=True)
+            config = _config(words, container.config)
+            spec = _spec(request, config, rootfs, context, own_tree=True)
             return _run(context, words, spec, container, use, kept, session)
         finally:
             use.end()
     record, rootfs, use = _image(context, words)
     try:
-        spec = _spec(request, record.config, rootfs, context)
+        spec = _spec(request, _config(words, record.config), rootfs, context)
         if spec.identity.emulate_root and not is_ours(rootfs):
             use.end()
             rootfs, use = _owned(context, record)
-            spec = _spec(request, record.config, rootfs, context)
+            spec = _spec(request, _config(words, record.config), rootfs, context)
         return _run(context, words, spec, record, use, kept, session)
     finally:
         use.end()
@@ -141,6 +142,10 @@ def _container(context: Context, words: Words) -> Container | None:
 
     A workflow engine names images: no tool is to run in, and write to, what a user made by hand.
     """
+    if words.value("rootfs"):
+        from cwl_userspace.outside import container_at
+
+        return container_at(words.value("rootfs"))
     if context.called_by_engine or _is_cwltool(words) or not any_container(context.store):
         return None
     from cwl_userspace import containers
@@ -150,6 +155,15 @@ def _container(context: Context, words: Words) -> Container | None:
         return containers.find(context.store, words.arguments[0])
     except ContainerNotFound:
         return None
+
+
+def _config(words: Words, config: ImageConfig) -> ImageConfig:
+    """What is said of how to run it, or nothing where that is not to count."""
+    if not words.flag("no-metadata"):
+        return config
+    from cwl_userspace.spec import ImageConfig
+
+    return ImageConfig()
 
 
 def _spec(

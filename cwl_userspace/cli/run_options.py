@@ -28,6 +28,8 @@ OPTIONS = (
     Option("--platform", VALUE, "take the image for another platform", "OS/ARCH"),
     Option("--on-unmet", VALUE, "what the engine cannot promise", "refuse|warn|copy"),
     Option("--die-with-parent", FLAG, "end when the calling process ends"),
+    Option("--rootfs", VALUE, "a directory in place of the image's tree; writes stay", "DIR"),
+    Option("--no-metadata", FLAG, "what the image says of how to run it does not count"),
     Option("--print-command", FLAG, "show the engine's command line, run nothing"),
     Option("-q --quiet", FLAG, "nothing of ours on standard error but errors"),
     Option("--help", FLAG, "show this text"),

@@ -111,7 +111,7 @@ class Running:
                 runs.register(self._state, self._identifier, self._facts)
         else:
             runs.register(self._state, self._identifier, self._facts)
-        if self._container is not None:
+        if self._container is not None and self._container.of_store:
             self._still_there(self._container)
 
     def _still_there(self, container: Container) -> None:

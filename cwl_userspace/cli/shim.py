@@ -27,6 +27,8 @@ OPTIONS = (
 NAMES = {
     "docker": "docker",
     "podman": "docker",
+    "udocker": "udocker",
+    "dx-docker": "dx_docker",
     "plurality": "plurality",
     "singularity": "singularity",
     "apptainer": "singularity",

@@ -72,6 +72,13 @@ def forget(path: str, registry: str) -> bool:
     return known
 
 
+def logins(path: str) -> list[str]:
+    """The registries that a file has logins for; raise SettingsError if it is damaged."""
+    document = read_file(os.path.realpath(path)) or {}
+    auths = document.get("auths") or {}
+    return sorted({spelled(key).partition("/")[0] for key in auths})
+
+
 def _pair(login: Login) -> tuple[str, str]:
     if login.identity_token:
         return TOKEN_USER, login.identity_token

@@ -147,6 +147,15 @@ class Registry:
                 self._repositories[layer.blob.digest] = repository
         return image
 
+    def manifest(self, reference: ImageReference) -> bytes:
+        """The manifest or index that a name stands for, as the registry has it."""
+        path = f"manifests/{reference.selector}"
+        return self._document(reference.repository, path, reference.digest, reference.familiar)
+
+    def listing(self, repository: str, path: str, what: str) -> bytes:
+        """A list that the registry keeps of a repository, or with an empty one of all of them."""
+        return self._document(repository, path, None, what)
+
     def layer(self, layer: Layer) -> Iterator[bytes]:
         """The bytes of a layer's blob as they come, as many as stated, not verified.
 
@@ -196,7 +205,7 @@ class Registry:
         for answers in range(_ANSWERS + 1):
             sent = self._login.value(repository)
             extra = {"Authorization": sent} if sent else {}
-            response = self._send(f"{repository}/{path}", {**headers, **extra}, pinned)
+            response = self._send(f"{repository}/{path}".lstrip("/"), {**headers, **extra}, pinned)
             ours = origin(response.url or "") == origin(self._base)
             asks = response.status_code == 401 or (
                 response.status_code == 403 and insufficient_scope(response)

@@ -98,11 +98,12 @@ def read(context: Context, verb: str, argv: Sequence[str]) -> Words:
 
 def show(verb: str) -> int:
     """Print the options of a verb."""
-    from cwl_userspace.cli.words import usage
+    from cwl_userspace.cli.help import usage
+    from cwl_userspace.cli.words import HelpAsked
     from cwl_userspace.shims.singularity_options import MEANT
 
-    text = usage(verb, "[OPTIONS] IMAGE [ARGUMENT...]", f"{verb}, as singularity has it", MEANT)
-    print(text.replace("usage: cwl-userspace ", "usage: singularity "))
+    asked = HelpAsked(f"singularity {verb}", "[OPTIONS] IMAGE [ARGUMENT...]", MEANT)
+    print(usage(asked).replace("usage: cwl-userspace ", "usage: "))
     return 0
 
 

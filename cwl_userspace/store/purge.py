@@ -14,8 +14,8 @@ from cwl_userspace.store.users import at_work, in_use
 
 # Names first, so that nobody finds what is going; the leases and the format last.
 _PARTS = (
-    "names", "images", "containers", "trees", "packs", "blobs", "build", "tools", "locks", "tmp",
-    LEASES,
+    "names", "images", "containers", "aliases", "trees", "packs", "blobs", "build", "tools",
+    "locks", "tmp", LEASES,
 )  # fmt: skip
 
 

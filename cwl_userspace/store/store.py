@@ -17,6 +17,8 @@ Layout (format 2), below the directory that the settings name::
                                builds and of older releases
     containers/NAME/rootfs     a container's own tree, which its runs write; kept from other users
     containers/NAME/container.json   its id, image and configuration: see containers.py
+    containers/NAME/marks.json  what was noted of it since: see marks.py
+    aliases/NAME               the id of a container that has this name, too: see aliases.py
     build/                     steps of Dockerfiles and their layers (build/cache.py): they save
                                double work, nothing depends on them
     tmp/RANDOM.OWNER           private directories of processes that build something

@@ -50,7 +50,14 @@ def test_it_survives_its_shell_answers_logs_stops_and_is_known_afterwards(stay: 
     serve = f"echo serving {word}; exec nc -ll -p {port} -e cat"
     command = stay.home.command("--engine", stay.engine, "run", "-d", "--name", name,
                                 "-e", f"WORD={word}", "busybox", "sh", "-c", serve)  # fmt: skip
-    shell = ["setsid", "sh", "-c", 'echo shell $$; "$@"; kill -HUP 0', "sh", *command]
+    shell: list[str | bytes] = [
+        "setsid",
+        "sh",
+        "-c",
+        'echo shell $$; "$@"; kill -HUP 0',
+        "sh",
+        *command,
+    ]
     ran = subprocess.run(shell, env=stay.home.environment, capture_output=True, timeout=PATIENCE)
     assert len(ran.stdout.split()[-1]) == 64, ran
     assert asked(port, b"hi\n") == b"hi\n"
@@ -86,7 +93,8 @@ def test_exec_joins_it(stay: Stay) -> None:
     script = f"echo inside > /data/file; trap 'exit 3' TERM; echo ready; {LOOP}"
     name = stay.start(script, "-e", "FIRST=1", "-w", "/data")
     assert stay.log_has(name, "ready")
-    look = "cat /data/file; echo $FIRST $SECOND; pwd; grep -lz FIRST=1 /proc/[0-9]*/environ 2>/dev/null | wc -l"
+    look = "cat /data/file; echo $FIRST $SECOND; pwd"
+    look += "; grep -lz FIRST=1 /proc/[0-9]*/environ 2>/dev/null | wc -l"
     lines = stay.exec(name, look, "-e", "SECOND=2").text.split("\n")
     assert lines[:3] == ["inside", "1 2", "/data"] and int(lines[3]) >= 2
     assert stay.exec(name, "cat; pwd; exit 4", "-i", "-w", "/home/tool", stdin=b"fed\n") == (

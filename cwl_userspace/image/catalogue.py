@@ -1,0 +1,94 @@
+"""What a registry has: its repositories by its own list or Docker Hub's search, and their tags.
+
+The lists are those of the distribution specification (``_catalog``, which not every registry
+gives, and ``tags/list``); they come in pages. Imports requests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from cwl_userspace.errors import RegistryError
+from cwl_userspace.image.registry import Registry
+from cwl_userspace.image.transport import Request, Transport, bounded
+from cwl_userspace.oci import load_json
+
+HUB_SEARCH = "https://hub.docker.com"
+_PAGE = 1000
+_HUB_PAGE = 100
+_LARGEST = 4 << 20
+_MOST = 1000
+
+
+class Found(NamedTuple):
+    """A repository; what it is said to be is known of Docker Hub's alone."""
+
+    name: str
+    description: str = ""
+    stars: int = 0
+    official: bool = False
+
+
+def repositories(registry: Registry) -> Iterator[str]:
+    """The names of all repositories that a registry lists."""
+    return _pages(registry, "", "_catalog", "repositories", "a list of its repositories")
+
+
+def tags(registry: Registry, repository: str) -> Iterator[str]:
+    """The tags of a repository; raise ImageNotFound where there is no such repository."""
+    return _pages(registry, repository, "tags/list", "tags", f"the repository {repository}")
+
+
+def _pages(registry: Registry, repository: str, path: str, key: str, what: str) -> Iterator[str]:
+    """Each name once: some registries know nothing of pages and give all names each time."""
+    seen: set[str] = set()
+    last = ""
+    while True:
+        query = {"n": _PAGE, **({"last": last} if last else {})}
+        raw = registry.listing(repository, f"{path}?{urlencode(query)}", what)
+        document = load_json(raw, what)
+        listed = document.get(key) if isinstance(document, dict) else None
+        new = [name for name in listed or () if isinstance(name, str) and name not in seen]
+        if not new:
+            return
+        seen.update(new)
+        yield from new
+        last = new[-1]
+
+
+def hub_search(words: str, base: str = HUB_SEARCH) -> Iterator[Found]:
+    """What Docker Hub's search finds, the best first; raise RegistryError where it fails."""
+    transport = Transport(base, base, sleep=time.sleep)
+    page = 1
+    found = 0
+    while found < _MOST:
+        query = urlencode({"query": words, "page": page, "page_size": _HUB_PAGE})
+        response = transport.send(Request(f"{base}/v2/search/repositories/?{query}", {}))
+        if response.status_code == 404 and page > 1:
+            return
+        if response.status_code != 200:
+            raise RegistryError(
+                f"{base} answers {response.status_code} to a search", "name another --index"
+            )
+        document = load_json(bounded(response, base, _LARGEST), f"the answer of {base}")
+        results = document.get("results") if isinstance(document, dict) else None
+        if not results:
+            return
+        for entry in results:
+            if isinstance(entry, dict):
+                found += 1
+                yield _found(entry)
+        page += 1
+
+
+def _found(entry: dict[str, Any]) -> Found:
+    stars = entry.get("star_count")
+    return Found(
+        str(entry.get("repo_name") or entry.get("name") or ""),
+        str(entry.get("short_description") or entry.get("description") or ""),
+        stars if isinstance(stars, int) else 0,
+        bool(entry.get("is_official")),
+    )
