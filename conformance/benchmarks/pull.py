@@ -5,9 +5,11 @@ usage: python -m conformance.benchmarks.pull [--runs N] [--only NAMES] LAYOUT IM
 LAYOUT is an OCI image layout that has each IMAGE, as conformance.images makes one, of layers packed
 with gzip. Everything goes to TMPDIR: have it on a fresh file system, such as a tmpfs, since ext4 is
 slow to make files where many were removed. docker-registry and skopeo are needed; of ch-image,
-podman, udocker and umoci whatever is installed is measured as well. All take turns, --runs times
+podman, udocker and umoci whatever is installed is measured as well. ch-image speaks nothing but
+https, so it asks a second registry in front of the same images, with a certificate that openssl
+makes; it does not look at that. All take turns, --runs times
 over, so that a drift of the machine meets them all. What is fetched is looked at, too: files that
-the first, which is the floor, has and another has not are said to be missing.
+the first, which is the floor, has and another has not are said to be missing. ch-image adds some.
 
 Of several images each is also fetched by ours into a store that has those before it: with layers in
 common at its beginning, that costs only what is new.
@@ -19,6 +21,7 @@ import argparse
 import contextlib
 import json
 import os
+import pwd
 import shutil
 import socket
 import statistics
@@ -35,8 +38,9 @@ from cwl_userspace.image.confine import remove_tree
 
 FLOOR = "curl | gzip -dc | tar -x"
 OURS = "ours"
-# For bash; $HERE is an empty directory, $IMAGE the name at $REGISTRY, $BLOBS the digests of its
-# layers. The tree that comes of it is below $HERE, at the pattern behind.
+# For bash; $HERE is an empty directory, $IMAGE the name at $REGISTRY and, by https, at
+# $SECURE_REGISTRY, $BLOBS the digests of its layers. The tree that comes of it is below $HERE, at
+# the pattern behind.
 WAYS = {
     FLOOR: (
         "mkdir tree; for blob in $BLOBS; do "
@@ -59,7 +63,7 @@ WAYS = {
         "udocker/containers/*/ROOT",
     ),
     "ch-image": (
-        "ch-image -s $HERE/store --no-cache --tls-no-verify pull $REGISTRY/$IMAGE:1",
+        "ch-image -s $HERE/store --no-cache --tls-no-verify pull $SECURE_REGISTRY/$IMAGE:1",
         "store/img/*",
     ),
     "podman": (
@@ -72,8 +76,16 @@ WAYS = {
 NEEDS = {
     FLOOR: ("curl", "gzip", "tar"),
     OURS: ("cwl-userspace",),
+    "ch-image": ("ch-image", "openssl"),
     "skopeo + umoci": ("skopeo", "umoci"),
 }
+
+
+class Hosts(NamedTuple):
+    """The host and port of the registry by http and, where something needs it, by https."""
+
+    plain: str
+    secure: str
 
 
 class Image(NamedTuple):
@@ -115,28 +127,51 @@ def ways(only: Sequence[str]) -> list[str]:
 def _works(program: str) -> bool:
     if shutil.which(program) is None:
         return False
-    return subprocess.run([program, "--version"], capture_output=True).returncode == 0
+    option = "version" if program == "openssl" else "--version"
+    words = [program, option]
+    return subprocess.run(words, capture_output=True, env=environment()).returncode == 0
+
+
+def environment() -> dict[str, str]:
+    """Ours, but programs of the system find the system's Python, and not one of ours.
+
+    ch-image wants to be told who asks.
+    """
+    path = f"/usr/bin:/bin:{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, "USER": pwd.getpwuid(os.getuid()).pw_name}
+
+
+def certificate(place: Path) -> dict[str, str]:
+    """A certificate that nobody has signed, as docker-registry is told of it."""
+    files = {name: str(place / f"{name}.pem") for name in ("certificate", "key")}
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    words += ["-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    words += ["-out", files["certificate"], "-keyout", files["key"]]
+    subprocess.run(words, check=True, capture_output=True)
+    return files
 
 
 @contextlib.contextmanager
-def registry(place: Path) -> Iterator[str]:
-    """The host and port of an empty registry that keeps its images below a directory."""
+def registry(place: Path, tls: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The host and port of a registry that keeps its images below a directory."""
     program = shutil.which("docker-registry") or sys.exit("docker-registry is not on PATH")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+        address = free.getsockname()
+    host = f"{address[0]}:{address[1]}"
     config = {
         "version": 0.1,
         "log": {"level": "error", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(place / "registry")}},
-        "http": {"addr": host},
+        "http": {"addr": host, "tls": dict(tls or {})},
     }
-    (place / "registry.yml").write_text(json.dumps(config))  # JSON is YAML, too
-    words = [program, "serve", str(place / "registry.yml")]
+    settings = place / f"registry-{host}.yml"
+    settings.write_text(json.dumps(config))  # JSON is YAML, too
+    words = [program, "serve", str(settings)]
     process = subprocess.Popen(words, stderr=subprocess.DEVNULL)  # it notes each blob not yet there
     try:
         while process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{host}/v2/"):
+            with contextlib.suppress(OSError), socket.create_connection(address):
                 break
             time.sleep(0.05)
         yield host
@@ -163,15 +198,16 @@ def upload(layout: str, name: str, host: str, number: int, place: Path) -> Image
     return Image(ours, [one["digest"] for one in layers], sum(one["size"] for one in layers))
 
 
-def fetch(way: str, image: Image, host: str, here: Path) -> tuple[float, int]:
+def fetch(way: str, image: Image, hosts: Hosts, here: Path) -> tuple[float, int]:
     """Do it; the seconds of wall time, and the memory in bytes of the largest process."""
-    variables = {"HERE": str(here), "REGISTRY": host, "IMAGE": image.name, **_aside(here)}
+    variables = {"HERE": str(here), "IMAGE": image.name, **_aside(here)}
+    variables |= {"REGISTRY": hosts.plain, "SECURE_REGISTRY": hosts.secure}
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
         process = subprocess.Popen(
             ["bash", "-c", WAYS[way][0]],
             cwd=here,
-            env={**os.environ, **variables, "BLOBS": " ".join(image.blobs)},
+            env={**environment(), **variables, "BLOBS": " ".join(image.blobs)},
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -202,22 +238,22 @@ def disk_and_files(here: Path, way: str) -> tuple[int, int]:
     return disk, len([p for p in files if p.parent.name != "dev"])
 
 
-def measure(way: str, image: Image, host: str, place: Path) -> Fetched:
+def measure(way: str, image: Image, hosts: Hosts, place: Path) -> Fetched:
     """One fetch into an empty directory, which is gone afterwards."""
     here = Path(tempfile.mkdtemp(dir=place))
     try:
-        seconds, memory = fetch(way, image, host, here)
+        seconds, memory = fetch(way, image, hosts, here)
         return Fetched(seconds, memory, *disk_and_files(here, way))
     finally:
         remove_tree(str(here))
 
 
-def turn(chosen: list[str], image: Image, host: str, place: Path) -> dict[str, Fetched]:
+def turn(chosen: list[str], image: Image, hosts: Hosts, place: Path) -> dict[str, Fetched]:
     """Each way once. A peer that fails is left out from then on, with a word."""
     found = {}
     for way in list(chosen):
         try:
-            found[way] = measure(way, image, host, place)
+            found[way] = measure(way, image, hosts, place)
         except Failed as failed:
             if way in (FLOOR, OURS):
                 sys.exit(str(failed))
@@ -226,13 +262,13 @@ def turn(chosen: list[str], image: Image, host: str, place: Path) -> dict[str, F
     return found
 
 
-def beside(images: Sequence[Image], host: str, place: Path) -> Iterator[tuple[float, int]]:
+def beside(images: Sequence[Image], hosts: Hosts, place: Path) -> Iterator[tuple[float, int]]:
     """The seconds and bytes on disk that each image costs ours after those before it."""
     here = Path(tempfile.mkdtemp(dir=place))
     disk = 0
     try:
         for image in images:
-            seconds, _ = fetch(OURS, image, host, here)
+            seconds, _ = fetch(OURS, image, hosts, here)
             before, disk = disk, disk_and_files(here, OURS)[0]
             yield seconds, disk - before
     finally:
@@ -250,10 +286,8 @@ def show(image: Image, turns: Sequence[Mapping[str, Fetched]]) -> None:
         line = f"{way:<26}{seconds:7.2f}{image.size / 1e6 / seconds:7.1f}{files / seconds:9.0f}"
         line += f"{max(one.memory for one in results) >> 20:5} MB{results[0].disk / 1e6:6.0f} MB"
         line += f"{statistics.median(ratios):8.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        found = results[0].files
-        print(
-            line + (f"  {files - found} files missing" if WAYS[way][1] and found != files else "")
-        )
+        missing = files - results[0].files if WAYS[way][1] else 0
+        print(line + (f"  {missing} files missing" if missing > 0 else ""))
 
 
 def main() -> None:
@@ -265,18 +299,23 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names of ways, with commas between them")
     given = parser.parse_args()
     chosen = ways([name for name in given.only.split(",") if name])
-    with tempfile.TemporaryDirectory() as directory, registry(Path(directory)) as host:
-        place = Path(directory)
+    with contextlib.ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        host = stack.enter_context(registry(place))
+        secure = ""
+        if "ch-image" in chosen:
+            secure = stack.enter_context(registry(place, certificate(place)))
+        hosts = Hosts(host, secure)
         images = [upload(given.layout, n, host, i, place) for i, n in enumerate(given.images)]
         for name, image in zip(given.images, images, strict=True):
-            turns = [turn(chosen, image, host, place) for _ in range(given.runs)]
+            turns = [turn(chosen, image, hosts, place) for _ in range(given.runs)]
             size = f"{len(image.blobs)} layers, {image.size / 1e6:.0f} MB"
             print(f"\n{name}: {size}, {given.runs} turns")
             show(image, turns)
         if OURS in chosen and len(images) > 1:
             print("\nours, one after the other into one store")
             for name, (seconds, disk) in zip(
-                given.images, beside(images, host, place), strict=True
+                given.images, beside(images, hosts, place), strict=True
             ):
                 print(f"{name:<40}{seconds:7.2f} s, {disk / 1e6:.0f} MB on disk")
 

@@ -42,18 +42,29 @@ def explain(error: Exception, where: str, url: str) -> RegistryError:
     if isinstance(error, requests.exceptions.ProxyError):
         if " 407 " in str(error):  # urllib3 has it in words alone
             return proxy_login(where)
-        return Unreachable(
+        return _unreachable(
+            error,
             f"{where} cannot be reached through the proxy: {_reason(error)}",
             "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
         )
     if isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error):
-        return Unreachable(
+        return _unreachable(
+            error,
             f"{where} cannot be reached: {_reason(error)}",
             "check the network, HTTPS_PROXY and NO_PROXY, or set a mirror",
         )
     if isinstance(error, _NO_ADDRESS):
         return RegistryError(f"{url!r:.200} is not an address that can be asked", "check its host")
     return Interrupted(f"the connection to {where} broke: {_reason(error)}", "try again")
+
+
+def _unreachable(error: Exception, words: str, hint: str) -> RegistryError:
+    """Nobody can be asked; worth another try if the servers of names alone failed us."""
+    temporary = any(
+        isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
+        for cause in _chain(error)
+    )
+    return (Interrupted if temporary else Unreachable)(words, hint)
 
 
 def proxy_login(where: str) -> Unreachable:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,3 +137,14 @@ def test_a_rate_limit_is_told_in_words_with_what_to_do(home: Home, registry: Fak
     for words in ("limits the rate of requests", "100 in 6 h", "wait 3600 s", "login", "mirror"):
         assert words in said
     assert len(registry.requests) == 1 and leftovers(home) == []
+
+
+def test_a_name_that_cannot_be_found_for_the_moment_is_looked_up_again(tmp_path: Path) -> None:
+    """The server of names, in namespaces of its own, recovers while the client pauses."""
+    result = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "--net"]
+        + [sys.executable, "-m", "tests.failing_names", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stdout) == (0, "1\n"), result.stderr
