@@ -10,6 +10,7 @@ from cwl_userspace.cli import subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.dropped import dropped
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.inspect_container import NO_CONFIG, described
 from cwl_userspace.cli.subjects import Subject
 from cwl_userspace.cli.template import Template
 from cwl_userspace.cli.template_functions import as_json
@@ -26,18 +27,6 @@ OPTIONS = (
     Option("--type", VALUE, "only one kind; else a container wins", "image|container"),
     Option("--help", FLAG, "show this text"),
 )
-
-# Docker names these where an image says nothing of them, and callers look them up.
-_NO_CONFIG: dict[str, Any] = {
-    "User": "",
-    "Env": [],
-    "Cmd": None,
-    "WorkingDir": "",
-    "Entrypoint": None,
-    "Labels": None,
-    "ExposedPorts": None,
-    "Volumes": None,
-}
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -102,8 +91,6 @@ def _describe(context: Context, thing: Record | Subject) -> dict[str, Any]:
     data = {"RootDir": _tree(context, thing)}
     driver = {"Name": "cwl-userspace", "Data": data}
     if isinstance(thing, Subject):
-        from cwl_userspace.cli.inspect_container import described
-
         return {**described(context, thing), "GraphDriver": driver}
     # Whoever reads Docker's JSON strictly expects texts here.
     data["DroppedDevices"], data["DroppedSetuid"] = map(str, dropped(context.store, thing))
@@ -130,7 +117,7 @@ def _image(context: Context, record: Record) -> dict[str, Any]:
         "Architecture": document.get("architecture", ""),
         "Os": document.get("os", ""),
         "Size": record.size,
-        "Config": {**_NO_CONFIG, **(document.get("config") or {})},
+        "Config": {**NO_CONFIG, **(document.get("config") or {})},
         "RootFS": {
             "Type": "layers",
             "Layers": (document.get("rootfs") or {}).get("diff_ids", []),

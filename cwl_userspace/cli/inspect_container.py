@@ -8,12 +8,24 @@ from typing import Any
 
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.mounts import mount, volume
+from cwl_userspace.cli.pslist import labels
 from cwl_userspace.cli.subjects import RUNNING, Subject
 from cwl_userspace.cli.words import Words
 from cwl_userspace.errors import ImageError
 from cwl_userspace.spec import Mount
 from cwl_userspace.store import records
 
+# Docker names these where an image says nothing of them, and callers look them up.
+NO_CONFIG: dict[str, Any] = {
+    "User": "",
+    "Env": [],
+    "Cmd": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "Labels": None,
+    "ExposedPorts": None,
+    "Volumes": None,
+}
 _NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -44,7 +56,12 @@ def described(context: Context, subject: Subject) -> dict[str, Any]:
             "NetworkMode": network,
             "ReadonlyRootfs": words.flag("read-only"),
         },
-        "Config": {**_config(context, subject, words), "Tty": words.flag("tty")},
+        "Config": {
+            **NO_CONFIG,
+            **_config(context, subject, words),
+            "Labels": labels(subject),
+            "Tty": words.flag("tty"),
+        },
         "Mounts": [
             {
                 "Type": "bind",

@@ -14,7 +14,7 @@ import pytest
 
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.shims.docker_run import IGNORED
-from tests.containers import ENGINES, PATIENCE, Home, Tar, Word, docker_archive, shell_layer
+from tests.containers import ENGINES, PATIENCE, Home, Tar, docker_archive, shell_layer
 from tests.docker import Shims
 
 FINISHED = "r1cepzbhUTxtykz5XTC4"  # what cwl-utils' JavaScript engine ends each answer with
@@ -262,21 +262,17 @@ def test_a_created_container_is_started_with_all_that_it_was_told(
 ) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "input").write_text("copied\n")
-    words: list[Word] = [
-        "--name",
-        "made",
-        "--cidfile",
-        tmp_path / "cid",
-        "--net=none",
-        "-w",
-        "/work",
-    ]
-    more = ["-v", f"{tmp_path}/work:/work", "-e", "WORD=said", "-l", "kind=test", "-i"]
+    words = "--name made -w /work --net=none -l kind=test -i -e WORD=said".split()
+    more = ("--cidfile", tmp_path / "cid", "-v", f"{tmp_path}/work:/work")
     script = "cat /input - > out; echo $WORD; ip -o link | wc -l; exit 5"
     made = shims.docker("create", *words, *more, "busybox", "sh", "-c", script).text.strip()
     assert (tmp_path / "cid").read_text() == made
-    shown = "{{.State.Status}} {{.Config.WorkingDir}} {{.HostConfig.NetworkMode}}"
-    assert shims.docker("inspect", "-f", shown, "made").text == "created /work none\n"
+    shown = (
+        "{{.State.Status}} {{.Config.WorkingDir}} {{.HostConfig.NetworkMode}} {{.Config.Labels}}"
+    )
+    assert (
+        shims.docker("inspect", "-f", shown, "made").text == "created /work none map[kind:test]\n"
+    )
     assert shims.docker("cp", tmp_path / "input", "made:/").text == ""
     try:
         ran = shims.docker("start", "-a", "-i", "made", stdin=b"fed\n")
@@ -304,10 +300,8 @@ def test_what_has_ended_is_listed_until_it_is_pruned(home: Home, tmp_path: Path)
     own = Home(tmp_path)
     shims = Shims(own, tmp_path / "shims")
     own.add("busybox", shell_layer().bytes())
-    for code, name in ((0, "good"), (3, "bad")):
-        assert (
-            shims.docker("run", "--name", name, "busybox", "sh", "-c", f"exit {code}").code == code
-        )
+    for end, name in ((0, "good"), (3, "bad")):
+        assert shims.docker("run", "--name", name, "busybox", "sh", "-c", f"exit {end}").code == end
     names = ("--format", "{{.Names}} {{.State}}")
     assert shims.docker("ps", *names).text == ""
     assert shims.docker("ps", "-a", *names).text == "good exited\nbad exited\n"
