@@ -36,10 +36,13 @@ class Seen(NamedTuple):
         """
         if not self.mounts:
             return self.root, path, self.read_only
-        place = self._resolved(posixpath.normpath(f"/{path}"), follow)
+        view = View(self.root)
+        targets = [_bound(view, mount) for mount in self.mounts]
+        head, name = posixpath.split(posixpath.normpath(f"/{path}"))
+        place = posixpath.join(view.resolve(head), name)
+        place = view.resolve(place) if follow else place
         best, length = None, 0
-        for mount in self.mounts:
-            target = mount.target.rstrip("/")
+        for mount, target in zip(self.mounts, targets, strict=True):
             if len(target) >= length and f"{place}/".startswith(f"{target}/"):
                 best, length = mount, len(target)
         if best is None:
@@ -49,15 +52,12 @@ class Seen(NamedTuple):
             return folder, name, best.read_only
         return best.source, place[length:], best.read_only
 
-    def _resolved(self, path: str, follow: bool) -> str:
-        view = View(self.root)
-        for mount in self.mounts:
-            target = view.resolve(mount.target)
-            view.bind(target, mount.source, os.path.isdir(mount.source))
-        if follow:
-            return view.resolve(path)
-        head, name = posixpath.split(path)
-        return posixpath.join(view.resolve(head), name)
+
+def _bound(view: View, mount: Mount) -> str:
+    """Have a mount in a view; where it really is, without a slash at the end."""
+    target = view.resolve(mount.target)
+    view.bind(target, mount.source, os.path.isdir(mount.source))
+    return target.rstrip("/")
 
 
 def seen(context: Context, text: str) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -86,7 +87,10 @@ def mounts(subject: Subject) -> list[Mount]:
     known = subject.words()
     words = Words.from_json(known) if known else Words()
     made = subject.made.mounts if subject.made is not None else []
-    return [*made, *map(mount, words.list("mount")), *map(volume, words.list("volume"))]
+    last = subject.running[-1] if subject.running else subject.ended or {}
+    place = str(last.get("cwd", ""))
+    volumes = (volume(os.path.join(place, text), make=False) for text in words.list("volume"))
+    return [*made, *map(mount, words.list("mount")), *volumes]
 
 
 def _state(subject: Subject, last: Mapping[str, Any]) -> dict[str, Any]:

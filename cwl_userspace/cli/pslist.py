@@ -55,7 +55,7 @@ def _fits(context: Context, subject: Subject, key: str, values: Sequence[str]) -
     if key == "id":
         return any(subject.id.startswith(value) for value in values)
     if key == "name":
-        return any(re.search(value.lstrip("/"), subject.shown) for value in values)
+        return any(_pattern(value).search(subject.shown) for value in values)
     if key == "status":
         return subject.state in values
     if key == "exited":
@@ -67,6 +67,13 @@ def _fits(context: Context, subject: Subject, key: str, values: Sequence[str]) -
     limits = [created(subjects.find(context, value)) for value in values]
     moment = created(subject)
     return all(moment < limit if key == "before" else moment > limit for limit in limits)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text.lstrip("/"))
+    except re.error as error:
+        raise UsageError(f"the filter name={text} is no pattern", str(error)) from None
 
 
 def _image(subject: Subject) -> str:
