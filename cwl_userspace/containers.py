@@ -35,9 +35,24 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Container:
-    """A container as it was created. ``config`` is how it is to be run (OCI, config.md)."""
+    """A container as it was created. ``config`` is how it is to be run (OCI, config.md).
 
-    __slots__ = ("created", "document", "hostname", "id", "image", "image_name", "mounts", "name")
+    ``words`` are what ``start`` is to run it with, if create was told more than its record has.
+    ``caller`` is the name under which another program had it made; empty if a person has.
+    """
+
+    __slots__ = (
+        "caller",
+        "created",
+        "document",
+        "hostname",
+        "id",
+        "image",
+        "image_name",
+        "mounts",
+        "name",
+        "words",
+    )
     of_store = True
 
     def __init__(self, name: str, record: dict[str, Any]) -> None:
@@ -48,6 +63,8 @@ class Container:
         self.created: float = record["created"]
         self.document: dict[str, Any] = record["config"]
         self.hostname: str = record["hostname"]
+        self.caller: str = record.get("caller", "")
+        self.words: dict[str, Any] | None = record.get("words")
         self.mounts = [Mount(*mount) for mount in record["mounts"]]
 
     @property

@@ -69,8 +69,9 @@ def _with_rights(there: Seen, work: Callable[[], int]) -> int:
 
 
 def _out(there: Seen, path: str, target: str, follow: bool) -> int:
-    root, inner, _ = there.at(path)
-    source = find(Root(root), os.fsencode(inner), follow or _asks_for_directory(path), path)
+    follow = follow or _asks_for_directory(path)
+    root, inner, _ = there.at(path, follow)
+    source = find(Root(root), os.fsencode(inner), follow, path)
     _check(source, path)
     if target != _STREAM:
         _copy(source, path, _on_host(target, True), target)
@@ -87,7 +88,7 @@ def _out(there: Seen, path: str, target: str, follow: bool) -> int:
 
 
 def _into(there: Seen, path: str, target: str, follow: bool) -> int:
-    root, inner, read_only = there.at(target)
+    root, inner, read_only = there.at(target, True)
     if read_only:
         raise failure(f"{target!r} is read-only in the container", "choose another place")
     place = find(Root(root), os.fsencode(inner), True, target)

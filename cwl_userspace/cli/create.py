@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cwl_userspace import containers
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.fetch import find_or_fetch
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.request import request_of
-from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
+from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, Words, parse
 from cwl_userspace.errors import UsageError
 from cwl_userspace.store.inuse import RUN
 from cwl_userspace.store.users import Busy
@@ -39,6 +40,15 @@ def command(context: Context, argv: Sequence[str]) -> int:
         return show("create", "[OPTIONS] IMAGE [COMMAND [ARG...]]", OPTIONS)
     if not words.arguments:
         raise UsageError("create needs an image", "for example: create --name mine debian")
+    print(make(context, words))
+    return 0
+
+
+def make(context: Context, words: Words, more: Mapping[str, Any] | None = None) -> str:
+    """What ``create`` does with words that are read already; the id of the container.
+
+    ``more`` is what is to be known of it besides: see containers.Container.
+    """
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = request_of(words, context.environ)
     name = words.value("name")
@@ -46,13 +56,12 @@ def command(context: Context, argv: Sequence[str]) -> int:
         containers.check_name(context.store, name)
     image = words.arguments[0]
     record = find_or_fetch(context, image, words.value("platform"))
-    document = containers.record_of(record, image, request, time.time())
+    document = {**containers.record_of(record, image, request, time.time()), **(more or {})}
     tree = context.stored_tree(record)
     with Busy(context.store, RUN, record.chain.hex):
         _, unread = containers.create(context.store, name, tree, document)
     if unread:
         places = ", ".join(path.removeprefix(tree) for path in unread[:3])
-        more = f" and {len(unread) - 3} more" if len(unread) > 3 else ""
-        context.log.say(f"empty in the container, for their modes let nobody read: {places}{more}")
-    print(document["id"])
-    return 0
+        rest = f" and {len(unread) - 3} more" if len(unread) > 3 else ""
+        context.log.say(f"empty in the container, for their modes let nobody read: {places}{rest}")
+    return str(document["id"])

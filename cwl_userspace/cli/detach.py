@@ -99,22 +99,30 @@ def detached(
     if container is None:
         find_or_fetch(context, words.arguments[0], words.value("platform"))
     identifier = container.id if container is not None else identifier or os.urandom(32).hex()
-    return in_background(context, identifier, largest, work, quiet)
+    return in_background(
+        context, identifier, largest, work, quiet, open_input=words.flag("interactive")
+    )
 
 
 def in_background(
-    context: Context, identifier: str, largest: int, work: Work, quiet: bool = False
+    context: Context,
+    identifier: str,
+    largest: int,
+    work: Work,
+    quiet: bool = False,
+    open_input: bool = False,
 ) -> int:
     """Have ``work`` done by a process of its own, whose output goes to a log of that size at most.
 
     With no size nothing is written. Print the ``identifier`` once the work says that it has
-    started, unless ``quiet``; raise the error that kept it from that.
+    started, unless ``quiet``; raise the error that kept it from that. With ``open_input`` standard
+    input does not end, so that a shell waits for what nobody will send, as with Docker's ``-di``.
     """
     answer_in, answer_out = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
         os.close(answer_in)
-        _supervise(context, identifier, answer_out, largest, work)
+        _supervise(context, identifier, answer_out, largest, work, open_input)
     os.close(answer_out)
     os.waitpid(child, 0)
     with open(answer_in, "rb") as pipe:
@@ -160,7 +168,9 @@ def _largest(words: Words) -> int:
     return largest
 
 
-def _supervise(context: Context, identifier: str, answer: int, largest: int, work: Work) -> None:
+def _supervise(
+    context: Context, identifier: str, answer: int, largest: int, work: Work, open_input: bool
+) -> None:
     """In the forked child: become the parent of both others, and end, so that nobody's they are."""
     try:
         os.setsid()
@@ -172,6 +182,8 @@ def _supervise(context: Context, identifier: str, answer: int, largest: int, wor
         if os.fork() != 0:
             os._exit(0)
         _be_without_streams()
+        if open_input:
+            _keep_input_open()
         for fd, end in zip((1, 2), streams, strict=False):
             os.dup2(end, fd)
             os.close(end)
@@ -223,6 +235,13 @@ def _close_inherited() -> None:
                 os.close(fd)
         except OSError:
             continue
+
+
+def _keep_input_open() -> None:
+    """A standard input that nobody writes to, and that ends with this process."""
+    inner, _ = os.pipe2(os.O_CLOEXEC)
+    os.dup2(inner, 0)
+    os.close(inner)
 
 
 def _be_without_streams() -> None:

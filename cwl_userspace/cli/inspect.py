@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from cwl_userspace import containers, runs
+from cwl_userspace.cli import subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.dropped import dropped
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.inspect_container import NO_CONFIG, described
+from cwl_userspace.cli.subjects import Subject
 from cwl_userspace.cli.template import Template
 from cwl_userspace.cli.template_functions import as_json
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
-from cwl_userspace.containers import Container
 from cwl_userspace.errors import ContainerNotFound, ImageNotFound, UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
@@ -27,18 +27,6 @@ OPTIONS = (
     Option("--type", VALUE, "only one kind; else a container wins", "image|container"),
     Option("--help", FLAG, "show this text"),
 )
-
-# Docker names these where an image says nothing of them, and callers look them up.
-_NO_CONFIG: dict[str, Any] = {
-    "User": "",
-    "Env": [],
-    "Cmd": None,
-    "WorkingDir": "",
-    "Entrypoint": None,
-    "Labels": None,
-    "ExposedPorts": None,
-    "Volumes": None,
-}
 
 
 def command(context: Context, argv: Sequence[str]) -> int:
@@ -61,7 +49,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         raise
     if words.flag("path"):
         for thing in found:
-            print(_tree(context, thing) if isinstance(thing, Container) else _whole(context, thing))
+            print(_tree(context, thing) if isinstance(thing, Subject) else _whole(context, thing))
         return 0
     described = [_describe(context, thing) for thing in found]
     form = words.value("format")
@@ -75,10 +63,10 @@ def command(context: Context, argv: Sequence[str]) -> int:
     return 0
 
 
-def _find(context: Context, name: str, kind: str) -> Record | Container:
+def _find(context: Context, name: str, kind: str) -> Record | Subject:
     if kind != "image":
         try:
-            return containers.find(context.store, name, by_name=not context.called_by_engine)
+            return subjects.find(context, name)
         except ContainerNotFound:
             if kind:
                 raise
@@ -92,45 +80,21 @@ def _whole(context: Context, record: Record) -> str:
     return context.store.tree(record.chain)
 
 
-def _tree(context: Context, thing: Record | Container) -> str:
-    if isinstance(thing, Container):
-        return thing.rootfs(context.store)
+def _tree(context: Context, thing: Record | Subject) -> str:
+    """The path of a tree; empty for a run of an image, which has none of its own."""
+    if isinstance(thing, Subject):
+        return thing.made.rootfs(context.store) if thing.made is not None else ""
     return context.store.tree(thing.chain)
 
 
-def _describe(context: Context, thing: Record | Container) -> dict[str, Any]:
+def _describe(context: Context, thing: Record | Subject) -> dict[str, Any]:
     data = {"RootDir": _tree(context, thing)}
     driver = {"Name": "cwl-userspace", "Data": data}
-    if isinstance(thing, Container):
-        return {**_container(context, thing), "GraphDriver": driver}
+    if isinstance(thing, Subject):
+        return {**described(context, thing), "GraphDriver": driver}
     # Whoever reads Docker's JSON strictly expects texts here.
     data["DroppedDevices"], data["DroppedSetuid"] = map(str, dropped(context.store, thing))
     return {**_image(context, thing), "GraphDriver": driver}
-
-
-def _container(context: Context, container: Container) -> dict[str, Any]:
-    running = [r["pid"] for r in runs.using(context.settings.state, container.id)]
-    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(container.created))
-    return {
-        "Id": container.id,
-        "Name": f"/{container.name}",
-        "Image": container.image,
-        "Created": created,
-        "State": {
-            "Status": "running" if running else "created",
-            "Running": bool(running),
-            "Pid": running[0] if running else 0,
-        },
-        "Config": {
-            **container.document,
-            "Hostname": container.hostname,
-            "Image": container.image_name,
-        },
-        "Mounts": [
-            {"Type": "bind", "Source": m.source, "Destination": m.target, "RW": not m.read_only}
-            for m in container.mounts
-        ],
-    }
 
 
 def _image(context: Context, record: Record) -> dict[str, Any]:
@@ -153,7 +117,7 @@ def _image(context: Context, record: Record) -> dict[str, Any]:
         "Architecture": document.get("architecture", ""),
         "Os": document.get("os", ""),
         "Size": record.size,
-        "Config": {**_NO_CONFIG, **(document.get("config") or {})},
+        "Config": {**NO_CONFIG, **(document.get("config") or {})},
         "RootFS": {
             "Type": "layers",
             "Layers": (document.get("rootfs") or {}).get("diff_ids", []),

@@ -52,8 +52,8 @@ _MOUNT_KEYS = frozenset(
 )
 
 
-def volume(text: str) -> Mount:
-    """``SOURCE[:TARGET[:OPTIONS]]``; a source that is not there is made, as Docker does.
+def volume(text: str, make: bool = True) -> Mount:
+    """``SOURCE[:TARGET[:OPTIONS]]``; with ``make`` a missing source is made, as Docker does.
 
     Either path may have colons itself, since cwltool escapes none: of all places to cut, the
     one is taken whose left side exists, best with the same last name on both sides.
@@ -68,7 +68,7 @@ def volume(text: str) -> Mount:
             "there are no named volumes: give a path",
         )
     real = os.path.realpath(source)
-    if not os.path.lexists(real):
+    if make and not os.path.lexists(real):
         try:
             os.makedirs(real, exist_ok=True)
         except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from collections.abc import Sequence
@@ -10,9 +9,10 @@ from collections.abc import Sequence
 from cwl_userspace.cli import subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.listing import FORMAT, filters, label_text, listing
+from cwl_userspace.cli.pslist import FILTERS, chosen, created, labels
 from cwl_userspace.cli.subjects import Subject
-from cwl_userspace.cli.table import table
-from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
+from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
@@ -21,7 +21,11 @@ OPTIONS = (
     Option("-a --all", FLAG, "also what does not run now"),
     Option("-q --quiet", FLAG, "only the ids"),
     Option("--no-trunc", FLAG, "whole ids"),
-    Option("--format", VALUE, "json: one object a line", "json"),
+    Option("-n --last", VALUE, "the last ones, whether they run or not", "N"),
+    Option("-l --latest", FLAG, "the last one, whether it runs or not"),
+    Option("-s --size", FLAG, "accepted: what a container takes is in system df"),
+    Option("-f --filter", LIST, f"by {', '.join(FILTERS)}", "KEY=VALUE"),
+    FORMAT,
     Option("--help", FLAG, "show this text"),
 )
 _TITLES = {
@@ -32,6 +36,7 @@ _TITLES = {
     "Ports": "PORTS",
     "Names": "NAMES",
 }
+_NAMES = {"RunningFor": "CREATED", "LocalVolumes": "LOCAL VOLUMES"}
 _UNITS = (("weeks", 604800), ("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
 
 
@@ -42,28 +47,27 @@ def command(context: Context, argv: Sequence[str]) -> int:
         return show("ps", "[OPTIONS]", OPTIONS)
     if words.arguments:
         raise UsageError(f"ps has no argument {words.arguments[0]!r}", "see cwl-userspace ps -a")
-    if words.value("format") not in ("", "json"):
-        raise UsageError(f"--format is {words.value('format')!r}", "expected json")
     context.store.check()
-    rows = listed(context, words.flag("all"))
+    last = 1 if words.flag("latest") else _count(words.value("last"))
+    given = filters(words.list("filter"), FILTERS)
+    found = chosen(context, given, words.flag("all") or last > 0)
+    rows = [_row(context, subject) for subject in found[-last:]]
     if not words.flag("no-trunc"):
         rows = [{**row, "ID": row["ID"][:12]} for row in rows]
     if words.flag("quiet"):
         print("".join(f"{row['ID']}\n" for row in rows), end="")
-    elif words.value("format") == "json":
-        print("".join(f"{json.dumps(row)}\n" for row in rows), end="")
     else:
-        print(table(_TITLES, rows), end="")
+        print(listing(words.value("format"), _TITLES, rows, _NAMES), end="")
     return 0
 
 
-def listed(context: Context, everything: bool) -> list[dict[str, str]]:
-    """A row for each container; runs in one that create made count as that one."""
-    return [
-        _row(context, subject)
-        for subject in subjects.every(context)
-        if everything or subject.running
-    ]
+def _count(text: str) -> int:
+    """How many of the last are wanted; 0 for all."""
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise UsageError(f"--last is {text!r}", "expected a number such as 3")
+    return int(text)
 
 
 def status(subject: Subject) -> str:
@@ -83,16 +87,20 @@ def _row(context: Context, subject: Subject) -> dict[str, str]:
     last = subject.running[-1] if subject.running else subject.ended or {}
     made = subject.made
     image = made.image_name if made is not None else _image(context, last)
-    created = made.created if made is not None else float(last.get("time") or last["ended"])
+    since = created(subject)
     ports = [port for record in subject.running for port in record.get("ports", ())]
     return {
         "ID": subject.id,
         "Image": image,
         "Command": shlex.join(last.get("argv", ())),
-        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(created)),
+        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(since)),
         "State": subject.state,
         "Status": status(subject),
+        "Labels": label_text(labels(subject)),
+        "LocalVolumes": "0",
+        "Networks": "host",
         "Ports": ", ".join(ports),
+        "RunningFor": _ago(since),
         "Names": subject.shown,
     }
 

@@ -141,11 +141,16 @@ def _container(context: Context, words: Words) -> Container | None:
     """The container of the name, which wins over an image of that name; None if there is none.
 
     A workflow engine names images: no tool is to run in, and write to, what a user made by hand.
+    The flag ``made``, which no option gives, is that of ``start``: it names a container.
     """
     if words.value("rootfs"):
         from cwl_userspace.outside import container_at
 
         return container_at(words.value("rootfs"))
+    if words.flag("made"):
+        from cwl_userspace import containers
+
+        return containers.find(context.store, words.arguments[0], by_name=False)
     if context.called_by_engine or _is_cwltool(words) or not any_container(context.store):
         return None
     from cwl_userspace import containers

@@ -47,6 +47,7 @@ OPTIONS = (
     Option("--stop-signal", VALUE, "what stop sends in place of the image's, or TERM", "SIGNAL"),
     Option("--log-driver", VALUE, "none: keep nothing of what it prints (-d)", "none|json-file"),
     Option("--log-opt", LIST, "how much is kept of what it prints (-d); 10m", "max-size=SIZE"),
+    Option("-l --label", LIST, "what ps --filter finds it by (-d, --name)", "NAME=VALUE"),
     Option("-a --attach", LIST, "accepted: all streams are attached", "STREAM"),
     Option("--sig-proxy", FLAG, "accepted: signals are always passed on"),
     Option("--userns", VALUE, "accepted", "MODE"),

@@ -65,6 +65,9 @@ def _start(context: Context, subject: Subject, attached: bool) -> int:
     words = _words(subject)
     words.flags["detach"] = not attached
     words.values.pop("cidfile", None)
+    if subject.made is not None:
+        words.arguments[:1] = [subject.id]
+        words.flags["made"] = True
     last = subject.ended or {}
     try:
         os.chdir(last.get("cwd") or ".")

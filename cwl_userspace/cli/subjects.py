@@ -59,7 +59,8 @@ class Subject:
     def words(self) -> dict[str, Any] | None:
         """The words that it was last run with, if they are known."""
         last: dict[str, Any] = self.running[-1] if self.running else self.ended or {}
-        return last.get("words")
+        made = self.made.words if self.made is not None else None
+        return last.get("words") or made
 
 
 def every(context: Context) -> list[Subject]:
@@ -87,11 +88,11 @@ def find(context: Context, text: str) -> Subject:
     """The container of a name, or of an id or its beginning; raise ContainerNotFound if none.
 
     What runs wins over what has ended, and of those the last. A workflow engine finds what create
-    made by its id alone: it cannot know what a user has made by hand.
+    made by its id alone: it cannot know what a user has made by hand. What it had made itself it
+    finds by its name as well.
     """
     known = every(context)
-    by_id = context.called_by_engine
-    called = [s for s in known if _is_called(s, text) and not (by_id and s.made is not None)]
+    called = [s for s in known if _is_called(s, text) and _may_be_called(context, s)]
     for subject in called:
         if subject.made is not None or subject.running:
             return subject
@@ -105,6 +106,11 @@ def find(context: Context, text: str) -> Subject:
     if not begin:
         raise ContainerNotFound(f"no container {text!r}", "see cwl-userspace ps -a")
     return begin[0]
+
+
+def _may_be_called(context: Context, subject: Subject) -> bool:
+    by_hand = subject.made is not None and not subject.made.caller
+    return not (by_hand and context.called_by_engine)
 
 
 def _is_called(subject: Subject, text: str) -> bool:

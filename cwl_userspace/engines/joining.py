@@ -173,6 +173,13 @@ class Joining:
         return view
 
 
+def binds(launch: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
+    """The root that a container of proot was given, and each place of the host with its target."""
+    words = _words(launch["argv"])
+    pairs = (bind.partition(":")[::2] for bind in words["-b"])
+    return words["-r"][-1], [(source, place.removesuffix("!")) for source, place in pairs]
+
+
 def _words(argv: Sequence[str]) -> dict[str, list[str]]:
     """A proot's command line by its options: who it is under ``identity``, and the ``rest``."""
     found: dict[str, list[str]] = {name: [] for name in ("-r", "-b", "-w", "--kill-on-exit")}

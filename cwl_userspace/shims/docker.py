@@ -36,23 +36,27 @@ _GLOBAL = (
 )
 # The verbs of our own that mean the same, and those that these names add or that differ.
 SAME = frozenset(
-    "build cp images import inspect kill load login logout ps pull rmi save stats tag".split()
+    "build cp exec export images import inspect kill load login logout logs port ps pull rename "
+    "restart rm rmi save start stats stop tag wait".split()
 )
 OWN = {
     "run": "docker_run",
-    "rm": "docker_containers",
-    "stop": "docker_containers",
-    "wait": "docker_containers",
+    "create": "docker_create",
+    "top": "docker_containers",
     "version": "docker_facts",
     "info": "docker_facts",
 }
 # Those that are only known as a part of a group.
 _INNER = {
+    "container_prune": "docker_containers",
     "image_prune": "docker_system",
     "disk_use": "docker_system",
     "networks": "docker_system",
     "volumes": "docker_system",
 }
+_OF_CONTAINERS = (
+    "cp create exec export kill logs port rename restart rm run start stats stop top wait"
+)
 _LISTS = ("ls", "list")
 _GROUPED: dict[str, dict[str, tuple[str, ...]]] = {
     "image": {
@@ -63,10 +67,11 @@ _GROUPED: dict[str, dict[str, tuple[str, ...]]] = {
         "prune": ("image_prune",),
     },
     "container": {
-        **{verb: (verb,) for verb in ("cp", "kill", "rm", "run", "stats", "stop", "wait")},
+        **{verb: (verb,) for verb in _OF_CONTAINERS.split()},
         **dict.fromkeys((*_LISTS, "ps"), ("ps",)),
         "remove": ("rm",),
         "inspect": ("inspect", "--type", "container"),
+        "prune": ("container_prune",),
     },
     "system": {"info": ("info",), "df": ("disk_use",), "prune": ("image_prune",)},
     "network": dict.fromkeys(_LISTS, ("networks",)),
@@ -75,9 +80,6 @@ _GROUPED: dict[str, dict[str, tuple[str, ...]]] = {
     "builder": {"build": ("build",), "prune": ("image_prune",)},
 }
 _INSTEAD = {
-    "logs": "what a container prints goes to who started it",
-    "exec": "start the program with its own run",
-    "create": "cwl-userspace create makes containers that stay",
     "push": "save writes an archive, which skopeo can copy to a registry",
     "network": "containers have the host's network, or none: give --net none",
     "volume": "there are no named volumes: give a directory with --volume",

@@ -24,7 +24,7 @@ _IGNORED_VALUES = (
     "--ipc, --pid, --uts, --cgroupns, --cgroups, --cgroup-parent, --device-cgroup-rule, "
     "--memory-swap, --memory-swappiness, --memory-reservation, --kernel-memory, --pids-limit, "
     "--cpu-period, --cpu-quota, --cpuset-mems, --blkio-weight, --oom-score-adj, "
-    "-l --label, --label-file, --annotation, --expose, --link, --mac-address, --ip, "
+    "--label-file, --annotation, --expose, --link, --mac-address, --ip, "
     "--dns, --dns-option, --dns-search, --domainname, --network-alias, "
     "--detach-keys, "
     "--health-cmd, --health-interval, --health-retries, --health-start-period, --health-timeout"
@@ -34,25 +34,23 @@ IGNORED = (
     *(Option(spellings, LIST, "") for spellings in _IGNORED_VALUES.split(", ")),
 )
 _REFUSED = (
-    (Option("-d --detach", FLAG, ""), "a container ends with who started it: leave the option out"),
-    (Option("--volumes-from", LIST, ""), "name the directories with --volume"),
     (Option("--tmpfs", LIST, ""), "leave the option out: only memory for /dev/shm is given"),
-    (Option("--pull", VALUE, ""), "an image is fetched if it is not there: leave the option out"),
 )
+_MORE = (
+    Option("--volumes-from", LIST, "what another container has mounted", "CONTAINER[:ro]"),
+    Option("--pull", VALUE, "when to look for the image anew", "missing|always|never"),
+)
+ALL = (*OPTIONS, *IGNORED, *_MORE, *(option for option, _ in _REFUSED))
+_PULL = ("missing", "always", "never")
 _NETWORKS = ("", "none", "host", "bridge", "default")
 
 
 def run(context: Context, argv: Sequence[str]) -> int:
     """Run a program in a container and return its exit code, as ``docker run`` does."""
-    options = (*OPTIONS, *IGNORED, *(option for option, _ in _REFUSED))
-    words = parse("run", options, argv, options_end_at_argument=True)
+    words = parse("run", ALL, argv, options_end_at_argument=True)
     if words.flag("help") or not words.arguments:
         return command(context, ["--help"] if words.flag("help") else [])
-    _refuse(words)
-    for option in IGNORED:
-        if option.name in words.flags or option.name in words.lists:
-            context.log.say(f"--{option.name} has no effect here")
-    _settle_network(context, words)
+    settle(context, words)
     _check_name(context, words.value("name"))
     if not words.flag("interactive"):
         _close_standard_input()
@@ -61,11 +59,48 @@ def run(context: Context, argv: Sequence[str]) -> int:
     return execute(context, words)
 
 
-def _refuse(words: Words) -> None:
+def settle(context: Context, words: Words) -> None:
+    """Turn Docker's own words into ours; raise UsageError for what cannot be done without."""
     for option, hint in _REFUSED:
-        given = option.name in words.lists or words.flag(option.name)
-        if given or words.value(option.name, "missing") != "missing":
+        if option.name in words.lists:
             raise UsageError(f"run cannot do what --{option.name} asks for", hint)
+    for option in IGNORED:
+        if option.name in words.flags or option.name in words.lists:
+            context.log.say(f"--{option.name} has no effect here")
+    _settle_network(context, words)
+    _settle_volumes(context, words)
+    _settle_image(context, words)
+
+
+def _settle_volumes(context: Context, words: Words) -> None:
+    """``--volumes-from``: what another container has mounted, in the same places."""
+    from cwl_userspace.cli import subjects
+    from cwl_userspace.cli.inspect_container import mounts
+
+    for text in words.lists.pop("volumes-from", []):
+        name, _, how = text.partition(":")
+        if how not in ("", "ro", "rw", "z", "Z"):
+            raise UsageError(f"--volumes-from is {text!r}", "expected CONTAINER or CONTAINER:ro")
+        for each in mounts(subjects.find(context, name)):
+            read_only = ",readonly" if each.read_only or how == "ro" else ""
+            fields = (f"source={each.source}", f"target={each.target}")
+            quoted = ",".join(f'"{field}"' if "," in field else field for field in fields)
+            words.lists.setdefault("mount", []).append(f"type=bind,{quoted}{read_only}")
+
+
+def _settle_image(context: Context, words: Words) -> None:
+    """``--pull``: ask for an image although it is there, or do not although it is not."""
+    wanted = words.values.pop("pull", "missing")
+    if wanted not in _PULL:
+        raise UsageError(f"--pull is {wanted!r}", f"expected one of {', '.join(_PULL)}")
+    if wanted == "always":
+        from cwl_userspace.cli.fetch import fetch
+        from cwl_userspace.reference import ImageReference
+
+        reference = ImageReference.parse(words.arguments[0])
+        fetch(context, reference, words.value("platform"), refresh=True)
+    elif wanted == "never":
+        context.settings.offline = True
 
 
 def _settle_network(context: Context, words: Words) -> None:

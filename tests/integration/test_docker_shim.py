@@ -209,13 +209,18 @@ def test_nothing_that_run_can_do_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["run", "-d", "busybox", "true"], "leave the option out"),
-        (["run", "--volumes-from", "other", "busybox"], "--volume"),
+        (["run", "--tmpfs", "/x", "busybox"], "leave the option out"),
+        (["run", "--volumes-from", "other", "busybox"], "no container 'other'"),
+        (["run", "--pull=often", "busybox"], "expected one of missing"),
+        (["run", "--pull=never", "no/such:1"], "no/such:1"),
+        (["container", "prune"], "give --force"),
+        (["start", "nobody"], "no container 'nobody'"),
+        (["top", "nobody"], "no container 'nobody'"),
         (["run", "--net=container:other", "busybox"], "no network"),
         (["run", "--no-such", "busybox"], "no option --no-such"),
         (["run"], "needs an image"),
-        (["exec", "some", "true"], "its own run"),
-        (["swarm"], "known are build, cp, images"),
+        (["exec", "some", "true"], "no container 'some'"),
+        (["swarm"], "known are build, cp, create, exec"),
         (["image", "squash"], "expected one of"),
         (["image_prune"], "is not known here"),
         (["image", "push", "x"], "skopeo"),
@@ -250,6 +255,66 @@ def test_sub_words_are_the_words(shims: Shims, tmp_path: Path) -> None:
     assert shims.docker("container", "ls", "-q").code == 0
     refused = shims.docker("container", "cp", "nobody:/etc", tmp_path)
     assert refused.code == 1 and "no container 'nobody'" in refused.complaint
+
+
+def test_a_created_container_is_started_with_all_that_it_was_told(
+    shims: Shims, tmp_path: Path
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "input").write_text("copied\n")
+    words = "--name made -w /work --net=none -l kind=test -i -e WORD=said".split()
+    more = ("--cidfile", tmp_path / "cid", "-v", f"{tmp_path}/work:/work")
+    script = "cat /input - > out; echo $WORD; ip -o link | wc -l; exit 5"
+    made = shims.docker("create", *words, *more, "busybox", "sh", "-c", script).text.strip()
+    assert (tmp_path / "cid").read_text() == made
+    shown = (
+        "{{.State.Status}} {{.Config.WorkingDir}} {{.HostConfig.NetworkMode}} {{.Config.Labels}}"
+    )
+    assert (
+        shims.docker("inspect", "-f", shown, "made").text == "created /work none map[kind:test]\n"
+    )
+    assert shims.docker("cp", tmp_path / "input", "made:/").text == ""
+    try:
+        ran = shims.docker("start", "-a", "-i", "made", stdin=b"fed\n")
+        assert (ran.code, ran.out, ran.err) == (5, b"said\n1\n", b"")
+        assert (tmp_path / "work" / "out").read_text() == "copied\nfed\n"
+        assert shims.docker("wait", "made").text == "5\n"
+        listed = shims.docker("ps", "--filter", "label=kind=test", "--filter", "exited=5", "-q")
+        assert listed.text == f"{made[:12]}\n"
+        assert shims.docker("start", "made").text == "made\n", "detached, its input open"
+        assert shims.docker("ps", "--filter", "status=running", "--format", "{{.Names}}",
+                            "--filter", "name=^made$").text == "made\n"  # fmt: skip
+        header, *rows = shims.docker("top", "made").text.splitlines()
+        assert header.split()[:2] == ["UID", "PID"] and any("sh -c" in row for row in rows)
+        assert shims.docker("stop", "-t", "0", "made").text == "made\n"
+        assert shims.docker("rename", "made", "renamed").code == 0
+        assert shims.docker("run", "--rm", "--volumes-from", "renamed:ro", "busybox", "sh", "-c",
+                            "cat /work/out; touch /work/new").code == 1  # fmt: skip
+        assert not (tmp_path / "work" / "new").exists()
+    finally:
+        assert shims.docker("rm", "-f", made).code == 0
+    assert shims.docker("ps", "-aq", "--filter", "label=kind").text == ""
+
+
+def test_what_has_ended_is_listed_until_it_is_pruned(home: Home, tmp_path: Path) -> None:
+    own = Home(tmp_path)
+    shims = Shims(own, tmp_path / "shims")
+    own.add("busybox", shell_layer().bytes())
+    for end, name in ((0, "good"), (3, "bad")):
+        assert shims.docker("run", "--name", name, "busybox", "sh", "-c", f"exit {end}").code == end
+    names = ("--format", "{{.Names}} {{.State}}")
+    assert shims.docker("ps", *names).text == ""
+    assert shims.docker("ps", "-a", *names).text == "good exited\nbad exited\n"
+    assert shims.docker("ps", "-l", *names).text == "bad exited\n"
+    assert shims.docker("ps", *names, "--filter", "status=exited", "--filter", "ancestor=busybox",
+                        "--filter", "since=good").text == "bad exited\n"  # fmt: skip
+    code = "{{.State.ExitCode}} {{index .Args 1}} {{.Config.Image}}"
+    assert shims.docker("inspect", "-f", code, "bad").text == "3 exit 3 busybox\n"
+    gone = shims.docker("cp", "bad:/etc/passwd", "-")
+    assert gone.code == 1 and "has ended" in gone.complaint
+    made = shims.docker("create", "busybox").text.strip()
+    assert shims.docker("container", "prune", "-f").text.count("\n") == 3
+    assert shims.docker("ps", "-aq", "--no-trunc").text == f"{made}\n"
 
 
 def test_a_host_is_told_of_in_dockers_tables(shims: Shims) -> None:
