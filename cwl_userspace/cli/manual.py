@@ -76,6 +76,17 @@ MANUAL: Mapping[str, tuple[str, Sequence[str]]] = {
         "a squashfs file.",
         ("cwl-userspace import rootfs.tar me/tool:1", "cwl-userspace import ./rootfs me/tool:1"),
     ),
+    "bootstrap": (
+        "A minimal system with its package manager, made of a distribution's packages by "
+        "debootstrap as an emulated root, without Docker and without rights. Where this host has "
+        "none, it is fetched with apt-get and kept beside the store. Packages come from the mirror "
+        "that is given, or else from where this host has its own.",
+        (
+            "cwl-userspace bootstrap debian:bookworm",
+            "cwl-userspace bootstrap debian:bookworm --include khmer --tag docker.io/me/khmer:1",
+            "cwl-userspace bootstrap debian:sid --mirror http://mirror.example.org/debian",
+        ),
+    ),
     "rmi": ("", ("cwl-userspace rmi debian:stable-slim",)),
     "prune": (
         "Nothing goes that is in use on any node, or protected.",
