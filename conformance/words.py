@@ -1,4 +1,4 @@
-"""Write docs/words.rst: each word of docker, podman, udocker and singularity, and what answers it.
+"""Write docs/words.rst: each word of other engines' command lines, and what answers it.
 
 usage: python -m conformance.words
 
@@ -80,6 +80,16 @@ def _singularity(module: ModuleType) -> dict[str, str]:
     return words | dict.fromkeys(module.VERBS, "as Singularity has it")
 
 
+def _plurality(module: ModuleType) -> dict[str, str]:
+    ours = {word: f"our ``{' '.join(meant)}``" for word, meant in module._OURS.items()}
+    return {**ours, "create": "our ``create``, with the name as an argument"}
+
+
+def _dx_docker(module: ModuleType) -> dict[str, str]:
+    refused = dict.fromkeys(module._ELSEWHERE, "refused: DNAnexus's platform is not there")
+    return {**refused, "run": "our ``run``", "pull": "our ``pull``"}
+
+
 def _ours(verb: str) -> str:
     return f"our ``{verb}``" if verb in VERBS else "as Docker has it"
 
@@ -87,6 +97,8 @@ def _ours(verb: str) -> str:
 _READERS: dict[str, Callable[[ModuleType], dict[str, str]]] = {
     "docker": _docker,
     "udocker": _udocker,
+    "dx_docker": _dx_docker,
+    "plurality": _plurality,
     "singularity": _singularity,
 }
 

@@ -35,6 +35,7 @@ ROOMS = {
                 "replay", "limits", "cgroups", "scope", "memory", "processors"},
     "trial": {"trial"},
     "build": {"build"},
+    "bootstrap": {"bootstrap"},
     "cli": {"cli", "__main__"},
     "shims": {"shims"},
     "server": {"launchserver"},
@@ -69,6 +70,8 @@ MAY_USE = {
         "containers",
         "process",
     },
+    # Its stages are run as steps of a build are.
+    "bootstrap": {"values", "image", "store", "build"},
     "cli": set(ROOMS) - {"cwl", "cli", "shims", "server"},
     "shims": set(ROOMS) - {"cwl", "shims", "server"},
     # It becomes the command line in a forked child, and is met across a process boundary.
@@ -90,6 +93,8 @@ GUARDED = {
                    "cli/documents.py",
                    # The format is squashfs-tools' own.
                    "image/squashfs.py",
+                   # apt-get and dpkg-deb fetch and unpack a package, and check who signed it.
+                   "bootstrap/tool.py",
                    # cwl_utils wants the process of its expressions as a Popen; cwltool raises
                    # CalledProcessError where an image cannot be had. One starts the server of
                    # launches; the other takes the place of subprocess in cwltool, and so has its

@@ -55,6 +55,7 @@ VERBS = {
     "kill": ("kill", "end a running container"),
     "stats": ("stats", "show what running containers take of memory and processors"),
     "build": ("build", "build an image from a Dockerfile"),
+    "bootstrap": ("bootstrap", "make an image of a distribution's packages, without Docker"),
     "save": ("save", "write images to an archive that docker load reads"),
     "flatten": ("flatten", "write an image's tree to a directory, a tar or a squashfs file"),
     "cp": ("cp", "copy files into a container, or out of it"),

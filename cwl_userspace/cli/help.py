@@ -49,13 +49,16 @@ def command(context: Context, argv: Sequence[str]) -> int:
 
 
 def described(context: Context, verb: str) -> HelpAsked:
-    """What there is to say of a verb: what it would show when asked for its help."""
+    """What there is to say of a verb: what it would show when asked for its help.
+
+    A verb that is another's second name says it under that.
+    """
     from cwl_userspace.cli import load
 
     try:
         load(verb)(context, ["--help"])
     except HelpAsked as asked:
-        return asked
+        return HelpAsked(verb, asked.arguments, asked.options)
     raise AssertionError(f"{verb} --help shows nothing")
 
 

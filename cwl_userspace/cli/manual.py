@@ -44,6 +44,14 @@ MANUAL: Mapping[str, tuple[str, Sequence[str]]] = {
             "cwl-userspace rm mine",
         ),
     ),
+    "exec": ("", ("cwl-userspace exec mine ps aux", "cwl-userspace exec -it mine sh")),
+    "logs": ("", ("cwl-userspace logs -f mine",)),
+    "stop": ("", ("cwl-userspace stop -t 30 mine",)),
+    "start": ("", ("cwl-userspace start mine",)),
+    "rename": ("", ("cwl-userspace rename mine ours",)),
+    "tag": ("", ("cwl-userspace tag debian:stable-slim docker.io/me/base:1",)),
+    "cp": ("", ("cwl-userspace cp mine:/etc/hosts .", "cwl-userspace cp data mine:/srv")),
+    "search": ("", ("cwl-userspace search biocontainers/samtools",)),
     "ps": ("", ("cwl-userspace ps -a",)),
     "rm": ("", ("cwl-userspace rm mine",)),
     "pull": (
@@ -75,6 +83,17 @@ MANUAL: Mapping[str, tuple[str, Sequence[str]]] = {
         "The tree may be a tar as docker export writes it, a directory as debootstrap makes it, or "
         "a squashfs file.",
         ("cwl-userspace import rootfs.tar me/tool:1", "cwl-userspace import ./rootfs me/tool:1"),
+    ),
+    "bootstrap": (
+        "A minimal system with its package manager, made of a distribution's packages by "
+        "debootstrap as an emulated root, without Docker and without rights. Where this host has "
+        "none, it is fetched with apt-get and kept beside the store. Packages come from the mirror "
+        "that is given, or else from where this host has its own.",
+        (
+            "cwl-userspace bootstrap debian:bookworm",
+            "cwl-userspace bootstrap debian:bookworm --include khmer --tag docker.io/me/khmer:1",
+            "cwl-userspace bootstrap debian:sid --mirror http://mirror.example.org/debian",
+        ),
     ),
     "rmi": ("", ("cwl-userspace rmi debian:stable-slim",)),
     "prune": (
