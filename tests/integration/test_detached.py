@@ -176,7 +176,7 @@ def test_logs_follow_to_the_end(any_stay: Stay) -> None:
         words, env=any_stay.home.environment, stdout=subprocess.PIPE, bufsize=0
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == b"first\n"
-        assert any_stay.exec(name, "touch /tmp/go").code == 0
+        any_stay.exec(name, "touch /tmp/go")  # which may be ended with the container
         assert process.stdout.read() == b"last\n" and process.wait(PATIENCE) == 0
 
 
