@@ -89,7 +89,7 @@ def sources(context: Context, reference: ImageReference) -> list[Source]:
         from cwl_userspace.image.offline import Closed
 
         on_disk = [mirror.removeprefix("oci:") for mirror in mirrors if mirror.startswith("oci:")]
-        return [*map(Layout.directory, on_disk), Closed()]
+        return [*(Layout.directory(place) for place in on_disk), Closed()]
     from cwl_userspace.image.credentials import Credentials
     from cwl_userspace.image.registry import Registry
 
