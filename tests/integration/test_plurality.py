@@ -71,7 +71,14 @@ def test_its_readme_example_holds(home: Home, tmp_path: Path, engine: str) -> No
     assert home.call("build", "-q", "-t", "echo-server", tmp_path).code == 0
     made = plurality("--debug", "--nosudo", "create", "--nopull", "echo-server:latest", "echo_test")
     assert made.code == 0, made
-    command = [tmp_path / "plurality", "run", "-e", f"WORD={word}", "echo_test", "/echo-server"]
+    command: list[Word] = [
+        tmp_path / "plurality",
+        "run",
+        "-e",
+        f"WORD={word}",
+        "echo_test",
+        "/echo-server",
+    ]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == b"Listening on :%d\n" % port
