@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LARGEST = 10 << 20
 STREAMS = ("stdout", "stderr")
 _CHUNK = 1 << 16
+SMALLEST = 4096
 # Room for the time, the stream and the mark of each line.
 _AHEAD = 48
 
@@ -70,13 +71,14 @@ def write(place: str, streams: tuple[int, int], largest: int = LARGEST) -> None:
     Where nothing can be written the pipes are read all the same.
     """
     log = _Writer(place, largest)
+    chunk = min(_CHUNK, largest // 4) or _CHUNK
     poll = select.poll()
     names = dict(zip(streams, STREAMS, strict=True))
     for fd in streams:
         poll.register(fd, select.POLLIN)
     while names:
         for fd, _ in poll.poll():
-            data = os.read(fd, _CHUNK)
+            data = os.read(fd, chunk)
             if data:
                 log.add(names[fd], data)
             else:
@@ -98,17 +100,24 @@ class _Writer:
         if self._fd < 0:
             return
         ahead = f"{_now()} {stream} ".encode()
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        text = b"".join(b"%sF %s\n" % (ahead, line) for line in lines)
+        *lines, rest = data.split(b"\n")
+        pieces = [b"%sF %s\n" % (ahead, line) for line in lines]
         if rest:
-            text += b"%sP %s\n" % (ahead, rest)
+            pieces.append(b"%sP %s\n" % (ahead, rest))
         try:
-            if self._size and self._size + len(text) > self._half:
-                self._turn()
-            self._size += os.write(self._fd, text)
+            text = b""
+            for piece in pieces:
+                if self._size + len(text) + len(piece) > self._half:
+                    self._put(text)
+                    self._turn()
+                    text = b""
+                text += piece
+            self._put(text)
         except OSError:
             return
+
+    def _put(self, text: bytes) -> None:
+        self._size += os.write(self._fd, text)
 
     def _open(self) -> None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cwl_userspace import containers
+from cwl_userspace.cli import subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.fetch import find_or_fetch
 from cwl_userspace.cli.help import show
@@ -53,7 +54,7 @@ def make(context: Context, words: Words, more: Mapping[str, Any] | None = None) 
     request = request_of(words, context.environ)
     name = words.value("name")
     if "name" in words.values:
-        containers.check_name(context.store, name)
+        subjects.check_free(context, name)
     image = words.arguments[0]
     record = find_or_fetch(context, image, words.value("platform"))
     document = {**containers.record_of(record, image, request, time.time()), **(more or {})}

@@ -162,7 +162,7 @@ def _largest(words: Words) -> int:
         name, _, value = text.partition("=")
         if name == "max-size":
             try:
-                largest = size_in_bytes(value)
+                largest = max(size_in_bytes(value), journal.SMALLEST)
             except (ValueError, OverflowError):
                 raise UsageError(f"--log-opt is {text!r}", "expected max-size=SIZE") from None
     return largest
