@@ -28,6 +28,7 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 SPOKEN = {"singularity": "singularity-ce version 4.3.1", "apptainer": "apptainer version 1.3.6"}
 # How these programs end where they, and not what they run, have failed.
 _FAILED = 255
+_OURS = (1, UserspaceError.exit_code)
 _GLOBAL = (
     Option("-h --help", FLAG, ""),
     Option("--version", FLAG, ""),
@@ -80,7 +81,7 @@ def _with_its_codes(name: str) -> int:
     try:
         return answer(name, sys.argv[1:], os.environ)
     except UserspaceError as error:
-        if error.exit_code == UserspaceError.exit_code:
+        if error.exit_code in _OURS:
             error.exit_code = _FAILED
         raise
 

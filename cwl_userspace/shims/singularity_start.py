@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from cwl_userspace.errors import EngineError
+from cwl_userspace.engines.base import READ_ONLY_ROOT
+from cwl_userspace.errors import EngineError, PromiseUnmet
 from cwl_userspace.plan import plan
 
 TYPE_CHECKING = False
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from cwl_userspace.cli.detach import Session
     from cwl_userspace.spec import ContainerSpec, RunRequest
     from cwl_userspace.store.inuse import Use
+
+
+_WITHOUT_MOUNTS = "proot"
 
 
 class Container:
@@ -69,6 +73,26 @@ class Container:
             self.spec.environment.pop("HOSTNAME", None)
 
 
+def _settle_sandbox(context: Context, container: Container, engine: str) -> list[str]:
+    """Say that the root can be written, where it can, or do what the settings want.
+
+    Without mounts a place is written or not by the name that it has on the host, and a sandbox may
+    be below a directory that the container shares with that. Raise PromiseUnmet if it must not be.
+    """
+    shared = [mount.source for mount in container.spec.mounts if not mount.read_only]
+    within = any(f"{container.rootfs}/".startswith(f"{source}/") for source in shared)
+    asked = container.sandbox and container.spec.read_only
+    if engine != _WITHOUT_MOUNTS or not (asked and within):
+        return []
+    if context.settings.on_unmet == "copy":
+        return [READ_ONLY_ROOT]
+    sentence = f"the engine {engine} lets the container write to the sandbox, which it shares"
+    if context.settings.on_unmet == "refuse":
+        raise PromiseUnmet(sentence, "move it out of the home and the working directory")
+    context.log.say(sentence)
+    return []
+
+
 def start(context: Context, container: Container, session: Session | None = None) -> int:
     """Run a container to its end and return its exit code; nothing is left of it.
 
@@ -86,7 +110,8 @@ def start(context: Context, container: Container, session: Session | None = None
     try:
         container.make()
         engine = choose(context.engine, context.settings, context.environ)
-        copied = unmet.settle(context, Words(), container.spec, engine, by_engine=True)
+        copied = [*unmet.settle(context, Words(), container.spec, engine, by_engine=True)]
+        copied += _settle_sandbox(context, container, engine.name)
         launch = unmet.launch(container.spec, engine, container.private, copied)
         facts = {"name": "", "image": container.image, "engine": engine.name, **container.facts}
         if session is not None:

@@ -43,6 +43,7 @@ def engine(request: pytest.FixtureRequest, singularity: Singularity, tmp_path: P
     return Singularity(singularity.home, tmp_path / "shims", request.param)
 
 
+@pytest.mark.once
 def test_callers_can_read_the_version(singularity: Singularity, tmp_path: Path) -> None:
     for name, flavour in (("singularity", "singularity-ce"), ("apptainer", "apptainer")):
         said = singularity("--version", cwd=tmp_path, name=name, environment={}).text
@@ -252,7 +253,9 @@ def test_variables_stand_for_options(singularity: Singularity, image: Path, tmp_
 def test_a_contained_home_and_a_scratch_directory_are_forgotten(
     engine: Singularity, image: Path, tmp_path: Path
 ) -> None:
-    script = "echo 1 > ~/f; echo 2 > /data/s/f; cat ~/f /data/s/f; ls /tmp"
+    (tmp_path / "of the host").touch()
+    script = f"echo 1 > ~/f; echo 2 > /data/s/f; cat ~/f /data/s/f; ls -d '{tmp_path}/of the host'"
+    script += " 2> /dev/null; true"
     words = ["exec", "--contain", "--scratch", "/data/s", str(image), "sh", "-c", script]
     assert engine(*words, cwd=tmp_path).text == "1\n2\n"
     assert list(Path(engine.environment["HOME"]).iterdir()) == []
@@ -273,16 +276,17 @@ def test_a_root_that_may_be_written_forgets(
         assert ran.out == b"/etc/made\n"
 
 
+@pytest.mark.once
 def test_what_cannot_be_done_is_refused_in_a_sentence(
     singularity: Singularity, image: Path, tmp_path: Path
 ) -> None:
-    for verb in ("sign", "verify", "remote", "config", "key", "overlay"):
+    for verb in ("sign", "remote"):
         ran = singularity(verb, image, cwd=tmp_path)
         assert ran.code == FAILED and "is not known here" in ran.complaint
     for option, _ in REFUSED:
         ran = singularity("exec", option.spellings[-1], "x", image, "true", cwd=tmp_path)
         assert ran.code == FAILED and "cannot do what" in ran.complaint
-    for place in ("library://a", "shub://a", "oras://a/b:1", "docker-daemon:a:1"):
+    for place in ("library://a", "docker-daemon:a:1"):
         ran = singularity("exec", place, "true", cwd=tmp_path)
         assert ran.code == FAILED and "there are no images from" in ran.complaint
     assert (
