@@ -88,17 +88,21 @@ class Killer:
         """Kill the process that a pull leaves behind, which syncs its tree."""
         log = self._trial.phases
         log.write_text("")
-        self._trial.call("pull", self._image)
-        while "+sync" not in (said := log.read_text()):
-            time.sleep(_PAUSE)
-        begun = time.monotonic()
-        end = begun + self._chance.uniform(0, 1.1) * self._lengths[SYNC]
-        while _open(log.read_text()) == SYNC and time.monotonic() < end:
-            time.sleep(_PAUSE)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(said[: said.index(" +sync")].split()[-1]), signal.SIGKILL)
-        phase = _open(log.read_text())
-        self._lengths[SYNC] = max(time.monotonic() - begun, 0.002)
+        with self._trial.start("pull", self._image) as process:
+            while "+sync" not in (said := log.read_text()) and not process.poll():
+                time.sleep(_PAUSE)
+            if process.poll():
+                raise Problem("a pull fails that nothing disturbs", "this is what must not happen")
+            begun = time.monotonic()
+            end = begun + self._chance.uniform(0, 1.1) * self._lengths[SYNC]
+            while _open(log.read_text()) == SYNC and time.monotonic() < end:
+                time.sleep(_PAUSE)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(said[: said.index(" +sync")].split()[-1]), signal.SIGKILL)
+            phase = _open(log.read_text())
+            self._lengths[SYNC] = max(time.monotonic() - begun, 0.002)
+            if process.wait():
+                raise Problem("a pull fails as who syncs is killed", "it has nothing to do with it")
         return phase
 
 

@@ -128,8 +128,8 @@ def _add(
                     chain = elsewhere(store, make) if elsewhere else make(store)
     with phase(PUBLISH):
         record = _file(store, image, config, chain, names, source.label)
-        unsynced.sync_later(store, f"trees/{chain.hex}")
-        return record
+    unsynced.sync_later(store, f"trees/{chain.hex}")
+    return record
 
 
 def add_built(

@@ -119,9 +119,10 @@ def main(directory: str) -> None:
         os.read(named, 1)
         os._exit(0)
     os.close(named)
-    _rewrite(_PLACE, str(Owner.me()))
-    os.close(pending)
-    settle(_PLACE, directory)
+    with phase(SYNC):
+        _rewrite(_PLACE, str(Owner.me()))
+        os.close(pending)
+        settle(_PLACE, directory)
 
 
 def settle(place: int, directory: str) -> None:
@@ -133,7 +134,7 @@ def settle(place: int, directory: str) -> None:
     from cwl_userspace.store.heart import beating
 
     try:
-        with phase(SYNC), beating(lambda: os.utime(MARK, dir_fd=place, follow_symlinks=False)):
+        with beating(lambda: os.utime(MARK, dir_fd=place, follow_symlinks=False)):
             sync_filesystem_of(place, directory)
             for name in (_NEW, MARK):
                 _remove(name, place)

@@ -113,7 +113,8 @@ def test_a_pull_and_a_run_do_not_wait_for_who_syncs_and_he_keeps_nothing_of_thei
         assert os.getsid(pid) not in (os.getsid(0), process.pid)
         assert home.call(*ANSWER).text == "42\n"
         assert syncing(tree) == [pid]  # and nobody else began to
-        assert opened(pid) == {os.devnull, str(tree)}
+        held = {name for name in opened(pid) if not name.endswith((".py", ".pyc", ".so"))}
+        assert held == {os.devnull, str(tree)}
     finally:
         os.kill(pid, signal.SIGCONT)
     assert settled(store(home))
