@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from itertools import chain
 
 from cwl_userspace import containers
 from cwl_userspace.cli import load as load_verb
@@ -182,15 +181,11 @@ def load(context: Context, argv: Sequence[str]) -> int:
     words = parse("load", OPTIONS["load"], argv)
     given = words.value("input")
     code, said = quietly(context, "load", ["-i", given] if given else [])
-    for line in said:
-        if line.startswith(_LOADED):
-            print(line.removeprefix(_LOADED))
-    for name in words.arguments[:1]:
-        loaded = [line.removeprefix(_LOADED) for line in chain(said) if line.startswith(_LOADED)]
-        if len(loaded) == 1 and loaded[0] != name:
-            from cwl_userspace.shims.udocker_images import tag
-
-            tag(context, [loaded[0], name])
+    names = [line.removeprefix(_LOADED) for line in said if line.startswith(_LOADED)]
+    if words.arguments and len(names) == 1:
+        names = [image_name(words.arguments[0])]
+        load_verb("tag")(context, [said[0].removeprefix(_LOADED), *names])
+    print("".join(f"{name}\n" for name in names), end="")
     return code
 
 

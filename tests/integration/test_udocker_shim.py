@@ -168,6 +168,9 @@ def test_a_tar_becomes_a_container_and_no_image(udocker: Udocker, tmp_path: Path
     ran = udocker("import", "-", "moved", stdin=fedora())
     assert (ran.code, b"already exists" in ran.err) == (1, True)
     assert udocker("verify", "moved").text.endswith("Info: image Ok\n")
+    saved = udocker("save", "moved").out
+    assert udocker("load", "again:1", stdin=saved).text == "again:1\n"
+    assert "again:1    .\n" in udocker("images").text
 
 
 def test_what_is_wrong_is_one_line_and_the_exit_code_1(udocker: Udocker) -> None:
