@@ -75,6 +75,11 @@ def _udocker(module: ModuleType) -> dict[str, str]:
     return {word: entry[2] for word, entry in module.COMMANDS.items()}
 
 
+def _dx_docker(module: ModuleType) -> dict[str, str]:
+    words = dict.fromkeys(module.ELSEWHERE, "refused: it is for DNAnexus's platform")
+    return words | {word: _ours(word) for word in ("pull", "run")}
+
+
 def _singularity(module: ModuleType) -> dict[str, str]:
     words = {word: f"refused: {why}" for word, why in module._REFUSED.items()}
     return words | dict.fromkeys(module.VERBS, "as Singularity has it")
@@ -87,6 +92,7 @@ def _ours(verb: str) -> str:
 _READERS: dict[str, Callable[[ModuleType], dict[str, str]]] = {
     "docker": _docker,
     "udocker": _udocker,
+    "dx_docker": _dx_docker,
     "singularity": _singularity,
 }
 

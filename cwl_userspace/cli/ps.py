@@ -7,19 +7,24 @@ import shlex
 import time
 from collections.abc import Sequence
 
+from cwl_userspace import aliases
 from cwl_userspace.cli import subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.subjects import Subject
-from cwl_userspace.cli.table import table
+from cwl_userspace.cli.table import human_size, table
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
+from cwl_userspace.containers import Container
 from cwl_userspace.errors import UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
+from cwl_userspace.store.diskuse import disk_use
 
 OPTIONS = (
     Option("-a --all", FLAG, "also what does not run now"),
     Option("-q --quiet", FLAG, "only the ids"),
+    Option("-s --size", FLAG, "also how much room the tree of each takes"),
+    Option("-m --mode", FLAG, "also the engine that each runs, or last ran, with"),
     Option("--no-trunc", FLAG, "whole ids"),
     Option("--format", VALUE, "json: one object a line", "json"),
     Option("--help", FLAG, "show this text"),
@@ -45,7 +50,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if words.value("format") not in ("", "json"):
         raise UsageError(f"--format is {words.value('format')!r}", "expected json")
     context.store.check()
-    rows = listed(context, words.flag("all"))
+    rows = listed(context, words.flag("all"), words.flag("size"))
     if not words.flag("no-trunc"):
         rows = [{**row, "ID": row["ID"][:12]} for row in rows]
     if words.flag("quiet"):
@@ -53,14 +58,16 @@ def command(context: Context, argv: Sequence[str]) -> int:
     elif words.value("format") == "json":
         print("".join(f"{json.dumps(row)}\n" for row in rows), end="")
     else:
-        print(table(_TITLES, rows), end="")
+        more = {"Size": "SIZE"} if words.flag("size") else {}
+        more |= {"Engine": "ENGINE"} if words.flag("mode") else {}
+        print(table({**_TITLES, **more}, rows), end="")
     return 0
 
 
-def listed(context: Context, everything: bool) -> list[dict[str, str]]:
+def listed(context: Context, everything: bool, sizes: bool = False) -> list[dict[str, str]]:
     """A row for each container; runs in one that create made count as that one."""
     return [
-        _row(context, subject)
+        _row(context, subject, sizes)
         for subject in subjects.every(context)
         if everything or subject.running
     ]
@@ -79,7 +86,7 @@ def status(subject: Subject) -> str:
     return f"Exited ({subject.ended['code']}) {_ago(float(subject.ended['ended']))}{why}"
 
 
-def _row(context: Context, subject: Subject) -> dict[str, str]:
+def _row(context: Context, subject: Subject, sizes: bool) -> dict[str, str]:
     last = subject.running[-1] if subject.running else subject.ended or {}
     made = subject.made
     image = made.image_name if made is not None else _image(context, last)
@@ -93,8 +100,14 @@ def _row(context: Context, subject: Subject) -> dict[str, str]:
         "State": subject.state,
         "Status": status(subject),
         "Ports": ", ".join(ports),
-        "Names": subject.shown,
+        "Names": ",".join((subject.shown, *aliases.of(context.store, subject.id))),
+        "Engine": str(last.get("engine") or ""),
+        "Size": _size(context, made) if sizes and made is not None else "",
     }
+
+
+def _size(context: Context, container: Container) -> str:
+    return human_size(disk_use(container.rootfs(context.store)))
 
 
 def _image(context: Context, record: dict[str, object]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cwl_userspace import containers, ended, runs
+from cwl_userspace import aliases, containers, ended, runs
 from cwl_userspace.cli.context import Context
 from cwl_userspace.containers import Container
 from cwl_userspace.errors import ContainerNotFound, UsageError, UserspaceError
@@ -91,6 +91,8 @@ def find(context: Context, text: str) -> Subject:
     """
     known = every(context)
     by_id = context.called_by_engine
+    if not by_id:
+        text = aliases.target(context.store, text) or text
     called = [s for s in known if _is_called(s, text) and not (by_id and s.made is not None)]
     for subject in called:
         if subject.made is not None or subject.running:

@@ -200,8 +200,7 @@ def rename(context: Context, argv: Sequence[str]) -> int:
     old, new = words.arguments
     container = container_of(context, old)
     if old == container.name:
-        containers.rename(context.store, container, new)
-        return 0
+        return load("rename")(context, [old, new])
     if old not in names_of(context, container):
         raise ContainerNotFound(f"{old!r} is no name of a container", "see udocker ps")
     load("name")(context, [container.id, new])
