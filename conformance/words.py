@@ -80,6 +80,11 @@ def _dx_docker(module: ModuleType) -> dict[str, str]:
     return words | {word: _ours(word) for word in ("pull", "run")}
 
 
+def _plurality(module: ModuleType) -> dict[str, str]:
+    words = {word: f"our ``{' '.join(meant)}``" for word, meant in module._OURS.items()}
+    return words | {"create": "our ``create``, with the name after the image"}
+
+
 def _singularity(module: ModuleType) -> dict[str, str]:
     words = {word: f"refused: {why}" for word, why in module._REFUSED.items()}
     return words | dict.fromkeys(module.VERBS, "as Singularity has it")
@@ -93,6 +98,7 @@ _READERS: dict[str, Callable[[ModuleType], dict[str, str]]] = {
     "docker": _docker,
     "udocker": _udocker,
     "dx_docker": _dx_docker,
+    "plurality": _plurality,
     "singularity": _singularity,
 }
 

@@ -268,6 +268,11 @@ def test_our_own_verbs_name_copy_and_look_for_what_udocker_does(udocker: Udocker
     assert own("run", "-u", "root", second, "sh", "-c", "echo one > /kept").text == ""
     copy = own("clone", second).text.strip()
     assert own("run", copy, "cat", "/kept").text == "one\n"
+    listed = own("ps", "-a", "-s", "-m").text.splitlines()
+    assert listed[0].split()[-2:] == ["SIZE", "ENGINE"]
+    assert any(f"{first},{second}" in line for line in listed)
+    assert own("rename", second, f"{first}-new").text == ""
+    assert own("rename", f"{first}-new", first).text == ""
     assert own("rmname", second).text == ""
     assert own("inspect", second).code == 1
     assert own("protect", first).text == f"{first}\n"
