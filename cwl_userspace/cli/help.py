@@ -55,6 +55,7 @@ def described(context: Context, verb: str) -> HelpAsked:
     try:
         load(verb)(context, ["--help"])
     except HelpAsked as asked:
+        asked.verb = verb  # some are answered by another's function
         return asked
     raise AssertionError(f"{verb} --help shows nothing")
 
