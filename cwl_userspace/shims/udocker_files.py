@@ -10,10 +10,11 @@ from cwl_userspace import containers
 from cwl_userspace.cli import load as load_verb
 from cwl_userspace.cli.output import write_archive
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
-from cwl_userspace.errors import ImageError, UsageError
+from cwl_userspace.errors import ImageError, InvalidReference, UsageError
 from cwl_userspace.image import tar
 from cwl_userspace.image.tarwriter import END, content_of, member
 from cwl_userspace.image.treetar import walk
+from cwl_userspace.reference import ImageReference
 from cwl_userspace.shims.udocker_containers import IMAGE, IMPORTED, described
 from cwl_userspace.shims.udocker_images import refuse_known
 from cwl_userspace.shims.udocker_words import (
@@ -114,8 +115,8 @@ def _described(tree: str, place: str) -> dict[str, Any]:
             f"{place} has no {_RECORD} that can be read", "expected what export --clone wrote"
         ) from None
     try:
-        name = _text(os.path.join(tree, _NAME)).strip()
-    except OSError:
+        name = ImageReference.parse(_text(os.path.join(tree, _NAME)).strip()).familiar
+    except (OSError, InvalidReference):
         name = IMPORTED
     return _record(config, name, "")
 

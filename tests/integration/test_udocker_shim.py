@@ -206,6 +206,20 @@ def test_a_registry_can_be_named_and_its_list_comes_in_pages(
     assert one["config"] and one not in whole["manifests"]
 
 
+def test_a_login_is_kept_until_all_are_forgotten(udocker: Udocker, registry: FakeRegistry) -> None:
+    registry.faults.auth, registry.faults.login = "basic", ("me", "secret")
+    words = ("login", f"--registry={registry.url}", "--username=me")
+    try:
+        assert udocker(*words, "--password=wrong").code == 1
+        assert udocker(*words, "--password-stdin", stdin=b"secret\n").code == 0
+        assert udocker("search", "--list-tags", f"{registry.authority}/centos/centos8").code == 0
+        assert udocker("logout", "-a").text == ""
+        assert udocker("logout", f"--registry={registry.url}").code == 1
+        assert udocker("search", "--list-tags", f"{registry.authority}/centos/centos8").code == 1
+    finally:
+        registry.faults.auth, registry.faults.login = "", None
+
+
 def test_cwltool_finds_what_it_needs_and_nothing_is_kept(udocker: Udocker, tmp_path: Path) -> None:
     outdir, source = tmp_path / "out", tmp_path / "in.txt"
     outdir.mkdir()
