@@ -75,19 +75,19 @@ def _udocker(module: ModuleType) -> dict[str, str]:
     return {word: entry[2] for word, entry in module.COMMANDS.items()}
 
 
-def _singularity(module: ModuleType) -> dict[str, str]:
-    words = {word: f"refused: {why}" for word, why in module._REFUSED.items()}
-    return words | dict.fromkeys(module.VERBS, "as Singularity has it")
+def _dx_docker(module: ModuleType) -> dict[str, str]:
+    words = dict.fromkeys(module.ELSEWHERE, "refused: it is for DNAnexus's platform")
+    return words | {word: _ours(word) for word in ("pull", "run")}
 
 
 def _plurality(module: ModuleType) -> dict[str, str]:
-    ours = {word: f"our ``{' '.join(meant)}``" for word, meant in module._OURS.items()}
-    return {**ours, "create": "our ``create``, with the name as an argument"}
+    words = {word: f"our ``{' '.join(meant)}``" for word, meant in module._OURS.items()}
+    return words | {"create": "our ``create``, with the name as an argument"}
 
 
-def _dx_docker(module: ModuleType) -> dict[str, str]:
-    refused = dict.fromkeys(module._ELSEWHERE, "refused: DNAnexus's platform is not there")
-    return {**refused, "run": "our ``run``", "pull": "our ``pull``"}
+def _singularity(module: ModuleType) -> dict[str, str]:
+    words = {word: f"refused: {why}" for word, why in module._REFUSED.items()}
+    return words | dict.fromkeys(module.VERBS, "as Singularity has it")
 
 
 def _ours(verb: str) -> str:

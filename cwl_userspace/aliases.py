@@ -20,7 +20,9 @@ PLACE = "aliases"
 
 
 def target(store: Store, name: str) -> str:
-    """The id that a name stands for; empty if it stands for none. The name is a file's name."""
+    """The id that a name stands for; empty if it stands for none, or cannot be one."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        return ""
     try:
         with open(os.path.join(store.path, PLACE, name), encoding="ascii") as file:
             return file.read(128).strip()

@@ -83,13 +83,10 @@ def sources(context: Context, reference: ImageReference) -> list[Source]:
     Offline: the mirrors on disk, and none of what would ask the network.
     """
     mirrors = _mirrors(context, reference)
-    if any(mirror.startswith("oci:") for mirror in mirrors):
-        from cwl_userspace.image.layout import Layout
     if context.settings.offline:
         from cwl_userspace.image.offline import Closed
 
-        on_disk = [mirror.removeprefix("oci:") for mirror in mirrors if mirror.startswith("oci:")]
-        return [*(Layout.directory(place) for place in on_disk), Closed()]
+        return [*(_on_disk(mirror) for mirror in mirrors if mirror.startswith("oci:")), Closed()]
     from cwl_userspace.image.credentials import Credentials
     from cwl_userspace.image.registry import Registry
 
@@ -97,7 +94,7 @@ def sources(context: Context, reference: ImageReference) -> list[Source]:
     found: list[Source] = []
     for mirror in mirrors:
         if mirror.startswith("oci:"):
-            found.append(Layout.directory(mirror.removeprefix("oci:")))
+            found.append(_on_disk(mirror))
         else:
             insecure = _insecure(context, mirror)
             found.append(
@@ -116,6 +113,12 @@ def sources(context: Context, reference: ImageReference) -> list[Source]:
         Registry(reference.registry, insecure=insecure, credentials=credentials, known=known)
     )
     return found
+
+
+def _on_disk(mirror: str) -> Source:
+    from cwl_userspace.image.layout import Layout
+
+    return Layout.directory(mirror.removeprefix("oci:"))
 
 
 def _settings(context: Context, reference: ImageReference) -> RegistrySettings | None:

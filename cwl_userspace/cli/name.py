@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cwl_userspace import aliases, containers
+from cwl_userspace.cli import load
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, Option, parse
@@ -44,8 +45,7 @@ def undo(context: Context, argv: Sequence[str]) -> int:
         return 0
     if name not in names_of(context, container):
         raise ContainerNotFound(f"no container has the name {name!r}", "see cwl-userspace ps -a")
-    containers.rename(context.store, container, container.id[:12])
-    return 0
+    return load("rename")(context, [name, container.id[:12]])
 
 
 def names_of(context: Context, container: Container) -> list[str]:

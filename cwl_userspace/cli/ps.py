@@ -6,24 +6,29 @@ import shlex
 import time
 from collections.abc import Sequence
 
+from cwl_userspace import aliases
 from cwl_userspace.cli import subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.listing import FORMAT, filters, label_text, listing
 from cwl_userspace.cli.pslist import FILTERS, chosen, created, labels
 from cwl_userspace.cli.subjects import Subject
+from cwl_userspace.cli.table import human_size
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
+from cwl_userspace.containers import Container
 from cwl_userspace.errors import UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
+from cwl_userspace.store.diskuse import disk_use
 
 OPTIONS = (
     Option("-a --all", FLAG, "also what does not run now"),
     Option("-q --quiet", FLAG, "only the ids"),
+    Option("-s --size", FLAG, "also how much room the tree of each takes"),
+    Option("-m --mode", FLAG, "also the engine that each runs, or last ran, with"),
     Option("--no-trunc", FLAG, "whole ids"),
     Option("-n --last", VALUE, "the last ones, whether they run or not", "N"),
     Option("-l --latest", FLAG, "the last one, whether it runs or not"),
-    Option("-s --size", FLAG, "accepted: what a container takes is in system df"),
     Option("-f --filter", LIST, f"by {', '.join(FILTERS)}", "KEY=VALUE"),
     FORMAT,
     Option("--help", FLAG, "show this text"),
@@ -51,13 +56,15 @@ def command(context: Context, argv: Sequence[str]) -> int:
     last = 1 if words.flag("latest") else _count(words.value("last"))
     given = filters(words.list("filter"), FILTERS)
     found = chosen(context, given, words.flag("all") or last > 0)
-    rows = [_row(context, subject) for subject in found[-last:]]
+    rows = [_row(context, subject, words.flag("size")) for subject in found[-last:]]
     if not words.flag("no-trunc"):
         rows = [{**row, "ID": row["ID"][:12]} for row in rows]
     if words.flag("quiet"):
         print("".join(f"{row['ID']}\n" for row in rows), end="")
     else:
-        print(listing(words.value("format"), _TITLES, rows, _NAMES), end="")
+        more = {"Size": "SIZE"} if words.flag("size") else {}
+        more |= {"Engine": "ENGINE"} if words.flag("mode") else {}
+        print(listing(words.value("format"), {**_TITLES, **more}, rows, _NAMES), end="")
     return 0
 
 
@@ -83,7 +90,7 @@ def status(subject: Subject) -> str:
     return f"Exited ({subject.ended['code']}) {_ago(float(subject.ended['ended']))}{why}"
 
 
-def _row(context: Context, subject: Subject) -> dict[str, str]:
+def _row(context: Context, subject: Subject, sizes: bool) -> dict[str, str]:
     last = subject.running[-1] if subject.running else subject.ended or {}
     made = subject.made
     image = made.image_name if made is not None else _image(context, last)
@@ -101,8 +108,14 @@ def _row(context: Context, subject: Subject) -> dict[str, str]:
         "Networks": "host",
         "Ports": ", ".join(ports),
         "RunningFor": _ago(since),
-        "Names": subject.shown,
+        "Names": ",".join((subject.shown, *aliases.of(context.store, subject.id))),
+        "Engine": str(last.get("engine") or ""),
+        "Size": _size(context, made) if sizes and made is not None else "",
     }
+
+
+def _size(context: Context, container: Container) -> str:
+    return human_size(disk_use(container.rootfs(context.store)))
 
 
 def _image(context: Context, record: dict[str, object]) -> str:

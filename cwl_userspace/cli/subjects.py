@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cwl_userspace import containers, ended, runs
+from cwl_userspace import aliases, containers, ended, runs
 from cwl_userspace.cli.context import Context
 from cwl_userspace.containers import Container
 from cwl_userspace.errors import ContainerNotFound, UsageError, UserspaceError
@@ -92,6 +92,8 @@ def find(context: Context, text: str) -> Subject:
     finds by its name as well.
     """
     known = every(context)
+    if not context.called_by_engine:
+        text = aliases.target(context.store, text) or text
     called = [s for s in known if _is_called(s, text) and _may_be_called(context, s)]
     for subject in called:
         if subject.made is not None or subject.running:

@@ -29,7 +29,7 @@ RUN = (
     Option("--user", VALUE, "accepted, without effect, as there", "USER"),
     _HELP,
 )
-_ELSEWHERE = ("add-to-applet", "create-asset")
+ELSEWHERE = ("add-to-applet", "create-asset")
 
 
 def entry(name: str) -> NoReturn:
@@ -40,7 +40,7 @@ def entry(name: str) -> NoReturn:
 def answer(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command line of ``dx-docker``; raise UsageError if it has no meaning here."""
     verb, *rest = argv or ["--help"]
-    if verb in _ELSEWHERE:
+    if verb in ELSEWHERE:
         raise UsageError(
             f"dx-docker {verb} puts an image into DNAnexus's platform, which is not there",
             "keep one with cwl-userspace save",

@@ -10,7 +10,7 @@ from cwl_userspace.cli import load
 from cwl_userspace.cli.fetch import find_or_fetch
 from cwl_userspace.cli.name import names_of
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
-from cwl_userspace.errors import ContainerNotFound, ImageNotFound, UsageError
+from cwl_userspace.errors import ContainerNotFound, ImageNotFound, InvalidReference, UsageError
 from cwl_userspace.oci import Platform
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.shims.udocker_modes import mode_of
@@ -142,7 +142,7 @@ def _image(container: Container) -> str:
         return IMPORTED
     try:
         return ImageReference.parse(container.image_name).familiar
-    except UsageError:
+    except InvalidReference:  # an id
         return container.image_name
 
 
@@ -200,8 +200,7 @@ def rename(context: Context, argv: Sequence[str]) -> int:
     old, new = words.arguments
     container = container_of(context, old)
     if old == container.name:
-        containers.rename(context.store, container, new)
-        return 0
+        return load("rename")(context, [old, new])
     if old not in names_of(context, container):
         raise ContainerNotFound(f"{old!r} is no name of a container", "see udocker ps")
     load("name")(context, [container.id, new])

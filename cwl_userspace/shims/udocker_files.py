@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from itertools import chain
 
 from cwl_userspace import containers
 from cwl_userspace.cli import load as load_verb
 from cwl_userspace.cli.output import write_archive
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
-from cwl_userspace.errors import ImageError, UsageError
+from cwl_userspace.errors import ImageError, InvalidReference, UsageError
 from cwl_userspace.image import tar
 from cwl_userspace.image.tarwriter import END, content_of, member
 from cwl_userspace.image.treetar import walk
+from cwl_userspace.reference import ImageReference
 from cwl_userspace.shims.udocker_containers import IMAGE, IMPORTED, described
 from cwl_userspace.shims.udocker_images import refuse_known
 from cwl_userspace.shims.udocker_words import (
@@ -115,8 +115,8 @@ def _described(tree: str, place: str) -> dict[str, Any]:
             f"{place} has no {_RECORD} that can be read", "expected what export --clone wrote"
         ) from None
     try:
-        name = _text(os.path.join(tree, _NAME)).strip()
-    except OSError:
+        name = ImageReference.parse(_text(os.path.join(tree, _NAME)).strip()).familiar
+    except (OSError, InvalidReference):
         name = IMPORTED
     return _record(config, name, "")
 
@@ -182,15 +182,11 @@ def load(context: Context, argv: Sequence[str]) -> int:
     words = parse("load", OPTIONS["load"], argv)
     given = words.value("input")
     code, said = quietly(context, "load", ["-i", given] if given else [])
-    for line in said:
-        if line.startswith(_LOADED):
-            print(line.removeprefix(_LOADED))
-    for name in words.arguments[:1]:
-        loaded = [line.removeprefix(_LOADED) for line in chain(said) if line.startswith(_LOADED)]
-        if len(loaded) == 1 and loaded[0] != name:
-            from cwl_userspace.shims.udocker_images import tag
-
-            tag(context, [loaded[0], name])
+    names = [line.removeprefix(_LOADED) for line in said if line.startswith(_LOADED)]
+    if words.arguments and len(names) == 1:
+        names = [image_name(words.arguments[0])]
+        load_verb("tag")(context, [said[0].removeprefix(_LOADED), *names])
+    print("".join(f"{name}\n" for name in names), end="")
     return code
 
 

@@ -151,12 +151,7 @@ def tag(context: Context, argv: Sequence[str]) -> int:
         raise UsageError(f"must specify {IMAGE}, twice", "udocker tag SOURCE TARGET")
     source, target = map(image_name, words.arguments)
     refuse_known(context, target)
-    from cwl_userspace.store.images import name
-
-    record = records.find(context.store, source)
-    context.store.prepare()
-    name(context.store, ImageReference.parse(target), record, "tag")
-    return 0
+    return load("tag")(context, [source, target])
 
 
 def refuse_known(context: Context, name: str) -> None:

@@ -15,7 +15,7 @@ from cwl_userspace.cli import run as verb
 from cwl_userspace.cli.request import request_of
 from cwl_userspace.cli.run_options import OPTIONS as OURS
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
-from cwl_userspace.errors import UsageError
+from cwl_userspace.errors import UsageError, UserspaceError
 from cwl_userspace.settings import home_directory
 from cwl_userspace.shims.udocker_containers import PULL, WHEN, delete, have_image, make
 from cwl_userspace.shims.udocker_modes import use_mode
@@ -174,8 +174,16 @@ def _run_in(context: Context, words: Words, container: Container) -> int:
         return _execute(context, words, container.config, "")
     finally:
         if words.flag("rm") and not marked.get("protected"):
-            context.log.quiet = True
-            delete(context, container, False)
+            _delete(context, container)
+
+
+def _delete(context: Context, container: Container) -> None:
+    """Remove a container after its run, whose exit code counts, and not whether this went well."""
+    context.log.quiet = True
+    try:
+        delete(context, container, False)
+    except UserspaceError as error:
+        context.log.say(str(error))
 
 
 def _execute(context: Context, words: Words, config: ImageConfig, name: str) -> int:

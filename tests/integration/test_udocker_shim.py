@@ -168,6 +168,9 @@ def test_a_tar_becomes_a_container_and_no_image(udocker: Udocker, tmp_path: Path
     ran = udocker("import", "-", "moved", stdin=fedora())
     assert (ran.code, b"already exists" in ran.err) == (1, True)
     assert udocker("verify", "moved").text.endswith("Info: image Ok\n")
+    saved = udocker("save", "moved").out
+    assert udocker("load", "again:1", stdin=saved).text == "again:1\n"
+    assert "again:1    .\n" in udocker("images").text
 
 
 def test_what_is_wrong_is_one_line_and_the_exit_code_1(udocker: Udocker) -> None:
@@ -201,6 +204,20 @@ def test_a_registry_can_be_named_and_its_list_comes_in_pages(
     whole = json.loads(udocker("manifest", "inspect", "fedora").text)
     one = json.loads(udocker("manifest", "inspect", "--platform=linux/arm64", "fedora").text)
     assert one["config"] and one not in whole["manifests"]
+
+
+def test_a_login_is_kept_until_all_are_forgotten(udocker: Udocker, registry: FakeRegistry) -> None:
+    registry.faults.auth, registry.faults.login = "basic", ("me", "secret")
+    words = ("login", f"--registry={registry.url}", "--username=me")
+    try:
+        assert udocker(*words, "--password=wrong").code == 1
+        assert udocker(*words, "--password-stdin", stdin=b"secret\n").code == 0
+        assert udocker("search", "--list-tags", f"{registry.authority}/centos/centos8").code == 0
+        assert udocker("logout", "-a").text == ""
+        assert udocker("logout", f"--registry={registry.url}").code == 1
+        assert udocker("search", "--list-tags", f"{registry.authority}/centos/centos8").code == 1
+    finally:
+        registry.faults.auth, registry.faults.login = "", None
 
 
 def test_cwltool_finds_what_it_needs_and_nothing_is_kept(udocker: Udocker, tmp_path: Path) -> None:
@@ -265,6 +282,11 @@ def test_our_own_verbs_name_copy_and_look_for_what_udocker_does(udocker: Udocker
     assert own("run", "-u", "root", second, "sh", "-c", "echo one > /kept").text == ""
     copy = own("clone", second).text.strip()
     assert own("run", copy, "cat", "/kept").text == "one\n"
+    listed = own("ps", "-a", "-s", "-m").text.splitlines()
+    assert listed[0].split()[-2:] == ["SIZE", "ENGINE"]
+    assert any(f"{first},{second}" in line for line in listed)
+    assert own("rename", second, f"{first}-new").text == ""
+    assert own("rename", f"{first}-new", first).text == ""
     assert own("rmname", second).text == ""
     assert own("inspect", second).code == 1
     assert own("protect", first).text == f"{first}\n"
