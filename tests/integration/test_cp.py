@@ -180,19 +180,24 @@ def test_a_running_container_is_copied_into_and_out_of(box: Box, source: Path) -
     options = ("--name", f"running-{box.engine}", "-v", f"{work}:/data/work")
     process = box.start_sh(f"mkdir /tmp/f; {script}; cat /tmp/f/source/inner/same", *options)
     name = f"running-{box.engine}"
-    assert names(box.home.call("cp", f"{name}:/bin/../etc/passwd", "-").out) == ["passwd"]
-    assert b"inside\n" in box.home.call("cp", f"{name}:/tmp/made", "-").out
-    assert box.home.call("cp", source / "file", f"{name}:/data/work").text == ""
-    assert (work / "file").read_text() == "of the host\n"
-    if box.engine not in OWN_ROOT:
-        refused = box.home.call("cp", source / "file", f"{name}:/home")
-        assert refused.code == 1 and "read-only" in refused.complaint, "the image is everybody's"
-        assert not (box.home.tree("busybox") / "home" / "file").exists()
-    else:
-        assert box.home.call("cp", source / "file", f"{name}:/etc/hosts").text == "", "a mount"
-    assert box.home.call("cp", source, f"{name}:/tmp/f").text == ""
-    (work / "go").touch()
-    assert process.communicate(timeout=PATIENCE)[0] == b"of the host\n"
+    try:
+        assert names(box.home.call("cp", f"{name}:/bin/../etc/passwd", "-").out) == ["passwd"]
+        assert b"inside\n" in box.home.call("cp", f"{name}:/tmp/made", "-").out
+        assert box.home.call("cp", source / "file", f"{name}:/data/work").text == ""
+        assert (work / "file").read_text() == "of the host\n"
+        if box.engine not in OWN_ROOT:
+            refused = box.home.call("cp", source / "file", f"{name}:/home")
+            assert refused.code == 1 and "read-only" in refused.complaint, (
+                "the image is everybody's"
+            )
+            assert not (box.home.tree("busybox") / "home" / "file").exists()
+        else:
+            assert box.home.call("cp", source / "file", f"{name}:/etc/hosts").text == "", "a mount"
+        assert box.home.call("cp", source, f"{name}:/tmp/f").text == ""
+        (work / "go").touch()
+        assert process.communicate(timeout=PATIENCE)[0] == b"of the host\n"
+    finally:
+        box.home.call("kill", name)
     assert not (box.home.tree("busybox") / "tmp" / "f").exists()
 
 
