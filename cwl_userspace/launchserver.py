@@ -31,6 +31,8 @@ USED_BY_A_RUN = (
     "cwl_userspace.accounts",
     "cwl_userspace.cli.context",
     "cwl_userspace.cli.run",
+    "cwl_userspace.cli.running",
+    "cwl_userspace.cli.unmet",
     "cwl_userspace.engines.choose",
     "cwl_userspace.engines.filters",
     "cwl_userspace.engines.promises",

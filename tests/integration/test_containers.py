@@ -339,9 +339,8 @@ def test_ps_tells_what_runs_from_what_was_created(box: Box, made: str) -> None:
         assert set(rows) == {made, "beside"}
         assert rows[made]["Status"] == f"Up (process {inside.pid})"
         assert rows["beside"]["Image"] == "busybox:latest"
-        assert described(box.home, made)["State"] == {
-            "Status": "running", "Running": True, "Pid": inside.pid,
-        }  # fmt: skip
+        state = described(box.home, made)["State"]
+        assert (state["Status"], state["Running"], state["Pid"]) == ("running", True, inside.pid)
         for target in (made, "beside"):
             assert box.home.call("kill", target).code == 0
         assert (inside.wait(PATIENCE), beside.wait(PATIENCE)) == (137, 137)
@@ -365,10 +364,12 @@ def test_inspect_shows_a_container_in_dockers_shape(home: Home, name: str, tmp_p
     found = described(home, name)
     assert found["Id"] == identifier and found["Name"] == f"/{name}"
     assert found["Image"] == json.loads(home.call("inspect", "configured").text)[0]["Id"]
-    assert found["State"] == {"Status": "created", "Running": False, "Pid": 0}
+    state = found["State"]
+    assert (state["Status"], state["Running"], state["Pid"]) == ("created", False, 0)
     assert found["Config"]["Cmd"] == ["words"] and found["Config"]["User"] == "tool"
     mount = {"Type": "bind", "Source": str(tmp_path), "Destination": "/mnt", "RW": True}
-    assert found["Mounts"] == [mount]
+    (shown,) = found["Mounts"]
+    assert shown.items() >= mount.items()
     assert found["GraphDriver"]["Data"]["RootDir"] == str(home.tree(name))
     assert home.call("inspect", "-f", "{{.Name}}", "--type=container", name).text == f"/{name}\n"
     ran = home.call("inspect", "--type=container", "busybox")

@@ -224,7 +224,7 @@ def test_a_job_need_not_import_what_the_server_has(home: Home) -> None:
     words = ["run", "-i", "--net=none", "--read-only=true", "--env=A=b", "busybox", "true"]
     done = subprocess.run(
         [sys.executable, "-I", "-c", SHOW_MODULES, "--engine", "userns", *words],
-        env=home.environment,
+        env={**home.environment, "CWL_USERSPACE_CALLER": "cwltool"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
