@@ -17,6 +17,9 @@ from cwl_userspace.image.treetar import walk
 
 MAGIC = b"hsqs"
 _TOLD = 300
+# How unsquashfs ends where all is there, but an owner that the caller cannot give, or the like
+# (unsquashfs(1), "exit status").
+_ATTRIBUTES = 2
 # Where administrators' programs are, which are on no user's PATH.
 _MORE = ("/usr/sbin", "/sbin", "/usr/local/sbin")
 
@@ -61,6 +64,7 @@ def unpack(path: str, target: str, environ: Mapping[str, str], offset: int = 0) 
         ],
         environ,
         f"unpack {path}",
+        fine=(0, _ATTRIBUTES),
     )  # fmt: skip
 
 
@@ -98,7 +102,9 @@ def _check_readable(rootfs: str) -> None:
             )
 
 
-def _run(command: Sequence[str], environ: Mapping[str, str], doing: str) -> None:
+def _run(
+    command: Sequence[str], environ: Mapping[str, str], doing: str, fine: Sequence[int] = (0,)
+) -> None:
     # SOURCE_DATE_EPOCH and -mkfs-time at once are an error.
     plain = {k: v for k, v in environ.items() if k not in ("SOURCE_DATE_EPOCH", "SQFS_CMDLINE")}
     done = subprocess.run(
@@ -109,7 +115,7 @@ def _run(command: Sequence[str], environ: Mapping[str, str], doing: str) -> None
         stderr=subprocess.STDOUT,
         check=False,
     )
-    if done.returncode:
+    if done.returncode not in fine:
         said = " ".join(done.stdout.decode("utf-8", "replace").split())[-_TOLD:]
         name = os.path.basename(command[0])
         raise ImageError(

@@ -245,8 +245,9 @@ def test_cwltool_and_toil_look_before_they_fetch(shims: Shims, tmp_path: Path) -
     text = (
         "docker images -q node:alpine; docker images --quiet $IMG; docker images --no-trunc --all"
     )
-    identifier, header, *_ = script(shims, text, tmp_path).text.splitlines()
-    assert len(identifier) == 12 and header.startswith("REPOSITORY")
+    lines = script(shims, text, tmp_path).text.splitlines()
+    (header,) = [number for number, line in enumerate(lines) if line.startswith("REPOSITORY")]
+    assert {len(identifier) for identifier in lines[:header]} == {12}
     entry = script(shims, "docker inspect -f '{{json .Config}}' $IMG", tmp_path).text
     assert json.loads(entry)["Cmd"] == ["sh"]
     kind = "docker inspect --type=image --format='{{.Id}} {{len .RootFS.Layers}}' $IMG"

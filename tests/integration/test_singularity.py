@@ -258,7 +258,7 @@ def test_a_contained_home_and_a_scratch_directory_are_forgotten(
     script += " 2> /dev/null; true"
     words = ["exec", "--contain", "--scratch", "/data/s", str(image), "sh", "-c", script]
     assert engine(*words, cwd=tmp_path).text == "1\n2\n"
-    assert list(Path(engine.environment["HOME"]).iterdir()) == []
+    assert not Path(engine.environment["HOME"], "f").exists()
     kept = tmp_path / "work"
     kept.mkdir()
     words[2:2] = ["--workdir", str(kept)]
