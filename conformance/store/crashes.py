@@ -144,7 +144,7 @@ def disturb(place: Path, image: str, kills: int, seed: int, least: int = 0) -> K
     (chain,) = fresh.listing("trees")
     killer = Killer(trial, image, contents(fresh.store / "trees" / chain / "rootfs"), seed)
     while killer.kills < kills or (
-        min(killer.hits[name] for name in PHASES) < least and killer.kills < 3 * kills
+        min(killer.hits[name] for name in PHASES) < least and killer.kills < 10 * kills
     ):
         killer.kill_once()
         if killer.kills % 20 == 0:

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.once
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     place = tmp_path_factory.mktemp("served")
-    sample.write(place / "layout", layers=2, small=100, large=6 << 20)
+    # As many small files as it takes that a kill between the last byte fetched and the last file
+    # written is not a matter of luck, on a busy machine too.
+    sample.write(place / "layout", layers=2, small=500, large=6 << 20)
     with serving(place / "layout", place) as found:
         yield found
 
@@ -57,6 +59,7 @@ def test_nobody_waits_for_one_who_was_killed(place: Path, served: Served) -> Non
         trial.call("prune", "--all", "--force")
 
 
+@pytest.mark.timeout(600)
 def test_kills_at_any_moment_leave_a_store_that_works_and_can_be_cleaned(
     place: Path, served: Served
 ) -> None:
