@@ -1,4 +1,4 @@
-"""Proves to a registry who we are: nothing first, then what its 401 asks for. Imports requests.
+"""Proves to a registry who we are: nothing first, then what its 401 asks for.
 
 Sources: RFC 7235 (challenges), RFC 6750 (Bearer), and the distribution project's "Token
 Authentication Specification" and "OAuth2 token" pages.
@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-import requests
-
 from cwl_userspace.errors import AuthenticationError, RegistryError
 from cwl_userspace.image.addresses import host_of, is_loopback, is_plain_url, reach_of
+from cwl_userspace.image.connections import Response
 from cwl_userspace.image.credentials import Credentials, Login
 from cwl_userspace.image.neterrors import printable
 from cwl_userspace.image.transport import (
@@ -87,18 +86,18 @@ class Authenticator:
         login = self._credentials.login(self._registry, "")
         return _basic(login.username, login.password) if login and login.username else ""
 
-    def answer(self, repository: str, response: requests.Response, sent: str | None) -> None:
+    def answer(self, repository: str, response: Response, sent: str | None) -> None:
         """Obtain what a 401 (or a 403 for a narrow token) asks for; ``sent`` did not satisfy it.
 
         Raise AuthenticationError where there is nothing new to offer.
         """
-        offered = parse_challenges(response.headers.get("WWW-Authenticate", ""))
+        offered = parse_challenges(response.header("WWW-Authenticate"))
         said = error_text(response)
         with self._lock:
             if self._values.get(repository) != sent:
                 return  # another thread has renewed it meanwhile
             login = self._credentials.login(self._registry, repository)
-            value = self._obtain(repository, response.url or "", offered, login, said)
+            value = self._obtain(repository, response.url, offered, login, said)
             if value == sent:
                 raise self.refused(repository, said)
             self._values[repository] = value
@@ -160,19 +159,19 @@ class Authenticator:
             response = self._exchange(realm, query, login.identity_token)
         if response is None:
             response = self._ask(realm, query, login)
-        if response.status_code in (400, 401, 403):
+        if response.status in (400, 401, 403):
             raise self.refused(repository, error_text(response))
-        if response.status_code != requests.codes.ok:
+        if response.status != 200:
             raise RegistryError(
                 f"the token server {host_of(realm)} of {self._transport.label} answers "
-                f"{response.status_code}{error_text(response)}",
+                f"{response.status}{error_text(response)}",
                 "try again later",
             )
         return self._read_token(response, realm)
 
     def _exchange(
         self, realm: str, query: Mapping[str, str], identity_token: str
-    ) -> requests.Response | None:
+    ) -> Response | None:
         """Trade an identity token by OAuth2; None from servers that do not know how (404)."""
         form = {
             "grant_type": "refresh_token",
@@ -181,12 +180,12 @@ class Authenticator:
             **query,
         }
         response = self._transport.send(Request(realm, {}, form))
-        if response.status_code in (404, 405):
+        if response.status in (404, 405):
             response.close()
             return None
         return response
 
-    def _ask(self, realm: str, query: Mapping[str, str], login: Login | None) -> requests.Response:
+    def _ask(self, realm: str, query: Mapping[str, str], login: Login | None) -> Response:
         headers: dict[str, str] = {}
         if login is not None and (login.username or login.identity_token):
             user, password = login.username or "<token>", login.password or login.identity_token
@@ -213,7 +212,7 @@ class Authenticator:
                 "no login was sent; tell who runs the registry",
             )
 
-    def _read_token(self, response: requests.Response, realm: str) -> str:
+    def _read_token(self, response: Response, realm: str) -> str:
         try:
             document = json.loads(bounded(response, self._transport.label, _TOKEN_LIMIT))
             token = document.get("token") or document.get("access_token")
@@ -228,9 +227,9 @@ class Authenticator:
         return token
 
 
-def insufficient_scope(response: requests.Response) -> bool:
+def insufficient_scope(response: Response) -> bool:
     """True if the answer says that our token is too narrow (RFC 6750, 3.1)."""
-    challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
+    challenges = parse_challenges(response.header("WWW-Authenticate"))
     return any(c.parameters.get("error") == "insufficient_scope" for c in challenges)
 
 

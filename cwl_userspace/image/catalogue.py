@@ -1,7 +1,7 @@
 """What a registry has: its repositories by its own list or Docker Hub's search, and their tags.
 
 The lists are those of the distribution specification (``_catalog``, which not every registry
-gives, and ``tags/list``); they come in pages. Imports requests.
+gives, and ``tags/list``); they come in pages.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ def hub_search(words: str, base: str = HUB_SEARCH) -> Iterator[Found]:
     while found < _MOST:
         query = urlencode({"query": words, "page": page, "page_size": _HUB_PAGE})
         response = transport.send(Request(f"{base}/v2/search/repositories/?{query}", {}))
-        if response.status_code == 404 and page > 1:
+        if response.status == 404 and page > 1:
             return
-        if response.status_code != 200:
+        if response.status != 200:
             raise RegistryError(
-                f"{base} answers {response.status_code} to a search", "name another --index"
+                f"{base} answers {response.status} to a search", "name another --index"
             )
         document = load_json(bounded(response, base, _LARGEST), f"the answer of {base}")
         results = document.get("results") if isinstance(document, dict) else None

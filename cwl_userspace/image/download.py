@@ -9,10 +9,9 @@ import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
-import requests
-
 from cwl_userspace.errors import ContentMismatch, ImageNotFound, RegistryError, UsageError
 from cwl_userspace.image.addresses import authority_of, is_plain_url
+from cwl_userspace.image.connections import Response
 from cwl_userspace.image.neterrors import Interrupted, printable
 from cwl_userspace.image.transport import ATTEMPTS, Request, Sleep, Transport, backoff, body
 
@@ -23,7 +22,7 @@ _PROGRESS = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes\s+([0-9]{1,18})-")
 
 # Opens the blob at a byte, by a Range request unless the byte is 0.
-OpenAt = Callable[[int], requests.Response]
+OpenAt = Callable[[int], Response]
 
 
 def download(open_at: OpenAt, size: int, what: str, label: str, sleep: Sleep) -> Iterator[bytes]:
@@ -67,20 +66,20 @@ def from_url(url: str) -> Generator[bytes, None, None]:
         raise UsageError(f"{url!r} is not an address that can be asked", "expected http or https")
     transport = Transport(authority_of(url), url)
     response = transport.send(Request(url, {}))
-    if response.status_code != requests.codes.ok:
-        said = f"{response.status_code} {printable(response.reason)}"
+    if response.status != 200:
+        said = f"{response.status} {printable(response.reason)}"
         response.close()
-        kind = ImageNotFound if response.status_code == 404 else RegistryError
+        kind = ImageNotFound if response.status == 404 else RegistryError
         raise kind(f"{url} answers {said}", "check the address")
     yield from body(response, transport.label, _CHUNK)
 
 
-def _first_byte(response: requests.Response) -> int | None:
+def _first_byte(response: Response) -> int | None:
     """Where the body starts; a server may ignore Range and send everything (RFC 9110, 14.2)."""
-    if response.status_code == requests.codes.ok:
+    if response.status == 200:
         return 0
-    match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-    return int(match[1]) if response.status_code == 206 and match else None
+    match = _CONTENT_RANGE.match(response.header("Content-Range"))
+    return int(match[1]) if response.status == 206 and match else None
 
 
 def _after(pieces: Generator[bytes, None, None], skip: int) -> Generator[bytes, None, None]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-
-import requests
-from urllib3.exceptions import LocationParseError
+from http.client import InvalidURL
 
 from cwl_userspace.errors import RegistryError
+from cwl_userspace.image.connections import NotConnected, NotSecured
 from cwl_userspace.image.plain import PLAIN_ANSWER
 
-# A host name that DNS cannot have is a ValueError: UnicodeError, or requests' InvalidURL.
-_NO_ADDRESS = (ValueError, LocationParseError)
+# A host name that DNS cannot have is a UnicodeError.
+_NO_ADDRESS = (ValueError, InvalidURL)
 # OpenSSL's verify codes, x509_vfy.h.
 _EXPIRED = (9, 10)
 _WRONG_HOST = (62, 64)
@@ -37,17 +36,18 @@ class HandshakeCut(Interrupted):
 
 def explain(error: Exception, where: str, url: str) -> RegistryError:
     """The error that says why a request to ``url`` failed; ``where`` names its host."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return _tls(error, where)
-    if isinstance(error, requests.exceptions.ProxyError):
-        if " 407 " in str(error):  # urllib3 has it in words alone
+    cause = error.__cause__
+    if isinstance(error, NotSecured) and isinstance(cause, ssl.SSLError | TimeoutError):
+        return _tls(cause, where)
+    if isinstance(error, NotConnected) and error.proxy:
+        if " 407 " in str(cause):  # http.client has it in words alone
             return proxy_login(where)
         return _unreachable(
             error,
             f"{where} cannot be reached through the proxy: {_reason(error)}",
             "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
         )
-    if isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error):
+    if isinstance(error, NotConnected):
         return _unreachable(
             error,
             f"{where} cannot be reached: {_reason(error)}",
@@ -58,12 +58,10 @@ def explain(error: Exception, where: str, url: str) -> RegistryError:
     return Interrupted(f"the connection to {where} broke: {_reason(error)}", "try again")
 
 
-def _unreachable(error: Exception, words: str, hint: str) -> RegistryError:
+def _unreachable(error: NotConnected, words: str, hint: str) -> RegistryError:
     """Nobody can be asked; worth another try if the servers of names alone failed us."""
-    temporary = any(
-        isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
-        for cause in _chain(error)
-    )
+    cause = error.__cause__
+    temporary = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
     return (Interrupted if temporary else Unreachable)(words, hint)
 
 
@@ -86,11 +84,8 @@ def printable(text: object) -> str:
 
 
 def _tls(error: Exception, where: str) -> RegistryError:
-    for cause in _chain(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _certificate(cause, where)
-        if "doesn't match" in str(cause) and not isinstance(cause, requests.RequestException):
-            return _wrong_host(where)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _certificate(error, where)
     text = str(error)
     if any(sign in text for sign in PLAIN_ANSWER):
         return NotTls(
@@ -125,12 +120,6 @@ def _wrong_host(where: str) -> RegistryError:
     )
 
 
-def _never_connected(error: Exception) -> bool:
-    return any(type(cause).__name__ == "NewConnectionError" for cause in _chain(error)) or any(
-        isinstance(cause, ConnectionRefusedError | socket.gaierror) for cause in _chain(error)
-    )
-
-
 def _reason(error: Exception) -> str:
     """The system's own words where there are some, without addresses of Python objects."""
     for cause in _chain(error):
@@ -143,14 +132,8 @@ def _reason(error: Exception) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that it wraps, each once; urllib3 hides causes in args and reason."""
-    seen: set[int] = set()
-    waiting: list[object] = [error]
-    while waiting:
-        found = waiting.pop(0)
-        if not isinstance(found, BaseException) or id(found) in seen:
-            continue
-        seen.add(id(found))
+    """An exception and what it was raised for."""
+    found: BaseException | None = error
+    while found is not None:
         yield found
-        context = None if found.__suppress_context__ else found.__context__
-        waiting += [*found.args, getattr(found, "reason", None), found.__cause__, context]
+        found = found.__cause__

@@ -1,7 +1,4 @@
-"""A registry or a mirror as a source: the OCI distribution API, Docker Registry v2.
-
-Imports requests, so it is imported where an image must be fetched and nowhere else.
-"""
+"""A registry or a mirror as a source: the OCI distribution API, Docker Registry v2."""
 
 from __future__ import annotations
 
@@ -9,8 +6,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
-
-import requests
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import (
@@ -22,6 +17,7 @@ from cwl_userspace.errors import (
 )
 from cwl_userspace.image.addresses import authority_of, host_of, is_loopback, is_plain_url, origin
 from cwl_userspace.image.auth import Authenticator, insufficient_scope
+from cwl_userspace.image.connections import Response
 from cwl_userspace.image.credentials import Credentials
 from cwl_userspace.image.download import download
 from cwl_userspace.image.neterrors import HandshakeCut, Interrupted, NotTls, Unreachable, printable
@@ -107,18 +103,18 @@ class Registry:
         False if it asks nobody for a login, so that it says nothing of this one.
         """
         response = self._send("", {}, pinned=False)
-        ours = origin(response.url or "") == origin(self._base)
-        asked = ours and response.status_code == 401
+        ours = origin(response.url) == origin(self._base)
+        asked = ours and response.status == 401
         if asked:
             self._login.answer("", response, None)
-        elif not ours or response.status_code != 200:
+        elif not ours or response.status != 200:
             raise self._failure(response, "", "the list of its own versions", ours)
         else:
             response.close()
         # Some ask nobody at this door, and still look at who comes with a login.
         sent = self._login.value("") or self._login.basic()
         response = self._send("", {"Authorization": sent} if sent else {}, pinned=False)
-        if response.status_code != 200:
+        if response.status != 200:
             raise self._failure(response, "", "a login", ours)
         response.close()
         return asked
@@ -166,7 +162,7 @@ class Registry:
         repository = self._repositories[digest]
         what = f"the layer {digest} of {repository}"
 
-        def open_at(first: int) -> requests.Response:
+        def open_at(first: int) -> Response:
             headers = {"Range": f"bytes={first}-"} if first else {}
             return self._get(repository, f"blobs/{digest}", headers, what, pinned=True)
 
@@ -200,25 +196,25 @@ class Registry:
 
     def _get(
         self, repository: str, path: str, headers: Mapping[str, str], what: str, *, pinned: bool
-    ) -> requests.Response:
+    ) -> Response:
         """The registry's answer, logged in as far as needed; raise for every status but success."""
         for answers in range(_ANSWERS + 1):
             sent = self._login.value(repository)
             extra = {"Authorization": sent} if sent else {}
             response = self._send(f"{repository}/{path}".lstrip("/"), {**headers, **extra}, pinned)
-            ours = origin(response.url or "") == origin(self._base)
-            asks = response.status_code == 401 or (
-                response.status_code == 403 and insufficient_scope(response)
+            ours = origin(response.url) == origin(self._base)
+            asks = response.status == 401 or (
+                response.status == 403 and insufficient_scope(response)
             )
             # Only the registry may ask for a login, not a host that it redirects to.
             if not (ours and asks and answers < _ANSWERS):
                 break
             self._login.answer(repository, response, sent)
-        if response.status_code in ((200, 206, 416) if "Range" in headers else (200,)):
+        if response.status in ((200, 206, 416) if "Range" in headers else (200,)):
             return response
         raise self._failure(response, repository, what, ours)
 
-    def _send(self, path: str, headers: Mapping[str, str], pinned: bool) -> requests.Response:
+    def _send(self, path: str, headers: Mapping[str, str], pinned: bool) -> Response:
         base, probe = self._base, self._may_be_plain
         if probe and speaks_plain_http(base, self._patience):
             base, probe = _plain(base), False
@@ -239,16 +235,16 @@ class Registry:
         return response
 
     def _failure(
-        self, response: requests.Response, repository: str, what: str, ours: bool
+        self, response: Response, repository: str, what: str, ours: bool
     ) -> RegistryError | ImageNotFound:
-        said, status = error_text(response), response.status_code
+        said, status = error_text(response), response.status
         if status == 404:
             return ImageNotFound(
                 f"{self._label} does not have {what}{said}", "check the name and the tag"
             )
         if ours and status in (401, 403):
             return self._login.refused(repository, said)
-        where = self._transport.name_of(response.url or "")
+        where = self._transport.name_of(response.url)
         words = f"{where} answers {status} {printable(response.reason)} for {what}{said}"
         if status in (401, 403):
             return AuthenticationError(words, "try again; its address may have expired")

@@ -1,37 +1,34 @@
-"""HTTP for registries: proxies, certificates, redirects, retries. Imports requests.
-
-A request goes to the adapter and not through a requests.Session, since a session lets ~/.netrc
-replace a Bearer token and reads the whole body of a redirect into memory.
-"""
+"""HTTP for registries: redirects, retries, and what may be asked of whom."""
 
 from __future__ import annotations
 
 import email.utils
 import json
-import os
 import random
 import re
+import ssl
 import time
-import warnings
 from collections.abc import Callable, Generator, Mapping
 from http.client import HTTPException
 from typing import Any, NamedTuple
-
-import requests
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
-from urllib3.exceptions import HTTPError, InsecureRequestWarning
+from urllib.parse import urlencode
 
 from cwl_userspace import __version__
-from cwl_userspace.errors import RegistryError, SettingsError
+from cwl_userspace.errors import RegistryError
 from cwl_userspace.image.addresses import (
     authority_of,
     host_of,
-    is_loopback,
     is_plain_url,
     origin,
     reach_of,
     resolved,
+)
+from cwl_userspace.image.connections import (
+    Connections,
+    NotConnected,
+    NotSecured,
+    Response,
+    Timeouts,
 )
 from cwl_userspace.image.neterrors import (
     HandshakeCut,
@@ -41,9 +38,9 @@ from cwl_userspace.image.neterrors import (
     printable,
     proxy_login,
 )
+from cwl_userspace.image.trust import context_for
 
-# Connecting, and silence between two pieces of a body, in seconds.
-TIMEOUTS = (30.0, 60.0)
+TIMEOUTS: Timeouts = (30.0, 60.0)
 ATTEMPTS = 5
 _REDIRECTS = 5
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
@@ -54,14 +51,6 @@ _TOO_MANY_REQUESTS = 429
 _LONGEST_PAUSE = 60.0
 _LIMIT = re.compile(r"([0-9]{1,9})\s*;\s*w=([0-9]{1,9})")
 _ERROR_BODY = 16 << 10
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-_CA_DIRECTORIES = (
-    "~/.config/containers/certs.d",
-    "~/.config/docker/certs.d",
-    "/etc/containers/certs.d",
-    "/etc/docker/certs.d",
-)
-
 Sleep = Callable[[float], None]
 
 
@@ -89,20 +78,16 @@ class Transport:
         *,
         insecure: bool = False,
         sleep: Sleep = time.sleep,
-        timeouts: tuple[float, float] = TIMEOUTS,
+        timeouts: Timeouts = TIMEOUTS,
     ) -> None:
         self.label = label
         self.sleep = sleep
         self._home = host_of(base)
         self._authority = authority_of(base)
         self._insecure = insecure
-        self._timeouts = timeouts
-        self._adapter = HTTPAdapter()
-        if insecure:
-            # The user has said so; urllib3 would say it again on the tool's stderr.
-            warnings.filterwarnings("ignore", category=InsecureRequestWarning)
+        self._connections = Connections(timeouts, self._context)
 
-    def send(self, request: Request) -> requests.Response:
+    def send(self, request: Request) -> Response:
         """The final answer after redirects and retries, whatever its status; body not yet read.
 
         Raise RegistryError where there is none, or only 429 and 5xx.
@@ -115,10 +100,10 @@ class Transport:
                     raise
                 self.sleep(backoff(attempt))
                 continue
-            if response.status_code == _PROXY_LOGIN:
+            if response.status == _PROXY_LOGIN:
                 response.close()
                 raise proxy_login(self.label)
-            if response.status_code not in _RETRIED_CODES:
+            if response.status not in _RETRIED_CODES:
                 return response
             pause = _pause(response, attempt)
             if attempt == ATTEMPTS or pause > _LONGEST_PAUSE:
@@ -127,13 +112,13 @@ class Transport:
             self.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    def _follow(self, request: Request) -> requests.Response:
+    def _follow(self, request: Request) -> Response:
         url, headers = request.url, dict(request.headers)
         for _ in range(_REDIRECTS + 1):
             response = self._send_once(url, headers, request.form)
-            if response.status_code not in _REDIRECT_CODES or request.form is not None:
+            if response.status not in _REDIRECT_CODES or request.form is not None:
                 return response
-            target = self._target(url, response.headers.get("Location", ""), request.pinned)
+            target = self._target(url, response.header("Location"), request.pinned)
             error_text(response)  # a short body read to its end leaves the connection usable
             if origin(target) != origin(url):
                 headers.pop("Authorization", None)
@@ -161,35 +146,32 @@ class Transport:
 
     def _send_once(
         self, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None
-    ) -> requests.Response:
+    ) -> Response:
         # identity: a proxy that compresses would change the bytes that are hashed.
         common = {"User-Agent": f"cwl-userspace/{__version__}", "Accept-Encoding": "identity"}
+        body = None
+        if form is not None:
+            body = urlencode(form).encode()
+            common["Content-Type"] = "application/x-www-form-urlencoded"
         method = "GET" if form is None else "POST"
         try:
-            prepared = requests.Request(method, url, {**common, **headers}, data=form).prepare()
-            return self._adapter.send(
-                prepared,
-                stream=True,
-                timeout=self._timeouts,
-                verify=self._verify(url),
-                proxies=proxies_from_environment(url),
-            )
-        except (requests.RequestException, HTTPError, HTTPException, UnicodeError) as error:
+            return self._connections.ask(method, url, {**common, **headers}, body)
+        except (NotConnected, NotSecured, OSError, HTTPException, ValueError) as error:
             raise explain(error, self.name_of(url), url) from None
 
-    def _verify(self, url: str) -> bool | str:
-        if self._insecure and host_of(url) == self._home:
-            return False
-        return ca_from_environment(authority_of(url))
+    def _context(self, authority: str) -> ssl.SSLContext:
+        return context_for(
+            authority, self._insecure and host_of(f"https://{authority}") == self._home
+        )
 
     def name_of(self, url: str) -> str:
         """How messages name the host of a URL, which may be one that we were sent to."""
         host = authority_of(url)
         return self.label if host == self._authority else f"{host}, where {self.label} sends us,"
 
-    def _given_up(self, response: requests.Response, attempts: int, pause: float) -> RegistryError:
+    def _given_up(self, response: Response, attempts: int, pause: float) -> RegistryError:
         said = error_text(response)
-        status = response.status_code
+        status = response.status
         if status == _TOO_MANY_REQUESTS:
             asked = f", and asks to wait {pause:.0f} s" if pause > _LONGEST_PAUSE else ""
             return RegistryError(
@@ -204,24 +186,24 @@ class Transport:
         )
 
 
-def body(response: requests.Response, label: str, chunk: int) -> Generator[bytes, None, None]:
+def body(response: Response, label: str, chunk: int) -> Generator[bytes, None, None]:
     """The bytes of an answer as they were sent; raise Interrupted where some are missing."""
-    stated = response.headers.get("Content-Length", "")
+    stated = response.header("Content-Length")
     missing = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 20 else 0
     try:
-        while piece := response.raw.read(chunk, decode_content=False):
+        while piece := response.read(chunk):
             missing -= len(piece)
             yield piece
-    except (HTTPError, HTTPException, OSError) as error:
+    except (HTTPException, OSError) as error:
         raise broken_body(error, label) from None
     finally:
         response.close()
-    # urllib3 before 2.0 takes a short body for a whole one.
+    # http.client takes a short body for a whole one.
     if missing > 0:
         raise broken_body(EOFError(f"{missing} bytes are missing"), label)
 
 
-def bounded(response: requests.Response, label: str, limit: int) -> bytes:
+def bounded(response: Response, label: str, limit: int) -> bytes:
     """The body of an answer, at most ``limit`` and one bytes of it."""
     parts: list[bytes] = []
     pieces = body(response, label, 64 << 10)
@@ -235,7 +217,7 @@ def bounded(response: requests.Response, label: str, limit: int) -> bytes:
     return b"".join(parts)[: limit + 1]
 
 
-def error_text(response: requests.Response) -> str:
+def error_text(response: Response) -> str:
     """What the registry says about its refusal, as ``: words``, and close the response."""
     try:
         raw = bounded(response, "", _ERROR_BODY)
@@ -252,43 +234,20 @@ def backoff(attempt: int, first: float = 0.25) -> float:
     return float(first * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
 
 
-def _pause(response: requests.Response, attempt: int) -> float:
+def _pause(response: Response, attempt: int) -> float:
     """Retry-After in seconds or as a date (RFC 9110, 10.2.3), else an exponential pause."""
-    text = response.headers.get("Retry-After", "").strip()
+    text = response.header("Retry-After").strip()
     if text.isascii() and text.isdigit():
         return float(text)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError, IndexError, OverflowError):
-        return backoff(attempt, 1.0 if response.status_code == _TOO_MANY_REQUESTS else 0.25)
+        return backoff(attempt, 1.0 if response.status == _TOO_MANY_REQUESTS else 0.25)
 
 
-def _allowed(response: requests.Response) -> str:
+def _allowed(response: Response) -> str:
     """What Docker's hub says of its limit: ``100;w=21600`` is a hundred in six hours."""
-    match = _LIMIT.match(response.headers.get("RateLimit-Limit", ""))
+    match = _LIMIT.match(response.header("RateLimit-Limit"))
     if match is None:
         return ""
     return f", which are {match[1]} in {int(match[2]) / 3600:.3g} h"
-
-
-def proxies_from_environment(url: str) -> dict[str, str]:
-    """HTTP_PROXY and its family; never for this very machine, which a proxy cannot reach."""
-    return {} if is_loopback(host_of(url)) else dict(get_environ_proxies(url))
-
-
-def ca_from_environment(authority: str) -> bool | str:
-    """The file of certificate authorities to trust for a host, or True for the usual ones."""
-    for directory in _CA_DIRECTORIES:
-        path = os.path.join(os.path.expanduser(directory), authority, "ca.crt")
-        if os.path.isfile(path):
-            return path
-    for variable in _CA_VARIABLES:
-        path = os.environ.get(variable, "")
-        if path and not os.path.exists(path):
-            raise SettingsError(
-                f"{variable} names {path}, which does not exist",
-                "give it a file of CA certificates in PEM, or unset it",
-            )
-        if path:
-            return path
-    return True

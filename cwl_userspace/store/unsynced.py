@@ -33,6 +33,8 @@ _NEW = f"{MARK}.new"
 _FAILED = "failed"
 # Seconds without a sign of life after which another host's process is dead.
 _SILENCE = 60.0
+# The processes started here that sync trees.
+_children: list[int] = []
 # How long to wait for another process that compares or removes the same tree.
 _PATIENCE = 300.0
 # A Python that needs nothing but its own library and this package, wherever it was started.
@@ -89,7 +91,7 @@ def _start(directory: str) -> None:
 
 
 def _started(directory: str, place: int) -> bool:
-    """Execute ``main``; True as soon as the mark names who syncs, who is no child of ours."""
+    """Execute ``main``, and have the mark name it; nobody waits for it to end."""
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
@@ -98,30 +100,34 @@ def _started(directory: str, place: int) -> bool:
     ]
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     words = [sys.executable or "", "-I", "-S", "-c", _PROGRAM, package, directory]
+    _forget_the_ended()
     try:
-        pid = os.posix_spawn(words[0], words, os.environ, file_actions=streams)
-    except OSError:
+        pid = os.posix_spawn(words[0], words, os.environ, file_actions=streams, setsid=True)
+    except (OSError, NotImplementedError):
         return False
-    return os.waitpid(pid, 0)[1] == 0
+    _children.append(pid)
+    # Written here, since a Python takes as long to start as many a small image to be fetched. It
+    # cannot have removed its mark by now; if it has, the next who looks removes this one.
+    _rewrite(place, str(Owner.of(pid)))
+    return True
+
+
+def _forget_the_ended() -> None:
+    """Let go of those started before, which a process that goes on for long has to do."""
+    for pid in list(_children):
+        try:
+            ended = os.waitpid(pid, os.WNOHANG)[0] == pid
+        except ChildProcessError:  # somebody waited for all children, or this is a fork
+            ended = True
+        if ended:
+            _children.remove(pid)
 
 
 def main(directory: str) -> None:
-    """What is executed: it ends when its child has taken the work over.
-
-    Neither keeps anything open of the caller's but the directory.
-    """
-    os.setsid()
+    """What is executed; it keeps nothing open of the caller's but the directory."""
     os.closerange(_PLACE + 1, 1 << 16)
     os.chdir("/")
-    named, pending = os.pipe()
-    if os.fork():
-        os.close(pending)
-        os.read(named, 1)
-        os._exit(0)
-    os.close(named)
     with phase(SYNC):
-        _rewrite(_PLACE, str(Owner.me()))
-        os.close(pending)
         settle(_PLACE, directory)
 
 

@@ -85,12 +85,12 @@ def caught(home: Home) -> tuple[subprocess.Popen[bytes], Path, int]:
 
 
 def stopped(path: Path) -> int:
-    """Stop the process that a mark names, if that is no pull, and none waits for it; its id."""
+    """Stop the process that a mark names, if that is no pull, and has begun to sync; its id."""
     try:
         owner = Owner.parse(os.readlink(path))
         if owner and b"unsynced" in Path(f"/proc/{owner.pid}/cmdline").read_bytes():
             os.kill(owner.pid, signal.SIGSTOP)
-            if not any(name.startswith("pipe:") for name in opened(owner.pid)):
+            if os.readlink(f"/proc/{owner.pid}/cwd") == "/":
                 return owner.pid
             os.kill(owner.pid, signal.SIGCONT)
     except OSError:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
-import requests
 
 from cwl_userspace.errors import AuthenticationError, RegistryError
 from cwl_userspace.image.auth import Authenticator, Challenge, parse_challenges
+from cwl_userspace.image.connections import Response
 from cwl_userspace.image.credentials import Credentials
 from cwl_userspace.image.transport import Transport
 from tests.fake_registry import FOR_EVER, FakeRegistry, basic
@@ -278,8 +280,12 @@ def test_a_login_is_not_sent_to_a_realm_that_has_no_right_to_it(
     host = registry.partition("://")[2]
     login = auths(tmp_path, {host: {"auth": basic("me", "word")[6:]}})
     authenticator = Authenticator(Transport(host, registry), host, login)
-    answer = requests.Response()
-    answer.status_code, answer.url = 401, f"{registry}/v2/tool/manifests/1"
-    answer.headers["WWW-Authenticate"] = f'Bearer realm="{realm}"'
+    said = f'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm="{realm}"\r\n\r\n'
+    ours, theirs = socket.socketpair()
+    theirs.sendall(said.encode())
+    theirs.close()
+    raw = HTTPResponse(ours)
+    raw.begin()
+    answer = Response(raw, f"{registry}/v2/tool/manifests/1", ours.close)
     with pytest.raises(AuthenticationError, match="no login was sent"):
         authenticator.answer("tool", answer, None)

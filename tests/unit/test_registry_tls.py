@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import shutil
 import socket
@@ -13,8 +14,9 @@ import pytest
 
 from cwl_userspace.errors import ImageNotFound, RegistryError, SettingsError
 from cwl_userspace.image.neterrors import NotTls
+from cwl_userspace.image.proxies import proxy_for
 from cwl_userspace.image.registry import Registry
-from cwl_userspace.image.transport import Request, Transport, proxies_from_environment
+from cwl_userspace.image.transport import Request, Transport
 from cwl_userspace.oci import Image
 from cwl_userspace.reference import ImageReference
 from tests.certificates import Authority
@@ -235,9 +237,43 @@ def test_a_proxy_of_the_environment_is_used_and_alone_gets_its_password(
 def test_no_proxy_is_honoured_and_loopback_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "inside.example")
-    assert proxies_from_environment("https://outside.example/v2/")["https"].endswith(":3128")
-    assert proxies_from_environment("https://registry.inside.example/v2/") == {}
-    assert proxies_from_environment("http://127.0.0.1:5000/v2/") == {}
+    assert proxy_for("https://outside.example/v2/") == ("proxy.example", 3128, "")
+    assert proxy_for("https://noinside.example/v2/") is not None
+    assert proxy_for("https://registry.inside.example/v2/") is None
+    assert proxy_for("http://127.0.0.1:5000/v2/") is None
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "url", "excepted"),
+    [
+        ("*", "https://any.example/", True),
+        (".example, other", "https://a.example/", True),
+        ("*.example", "https://a.example/", True),
+        ("10.0.0.0/8", "https://10.1.2.3/v2", True),
+        ("10.0.0.0/8", "https://11.1.2.3/v2", False),
+        ("[fd00::1]", "https://[fd00::1]:5000/", True),
+        ("a.example:5000", "https://a.example:5000/", True),
+        ("a.example:5000", "https://a.example/", False),
+    ],
+)
+def test_no_proxy_knows_domains_ports_and_networks(
+    monkeypatch: pytest.MonkeyPatch, exceptions: str, url: str, excepted: bool
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "me:w%40rd@proxy.example:3128")
+    monkeypatch.setenv("no_proxy", exceptions)
+    found = proxy_for(url)
+    login = "Basic " + base64.b64encode(b"me:w@rd").decode()
+    assert found == (None if excepted else ("proxy.example", 3128, login))
+
+
+@pytest.mark.parametrize("proxy", ["socks5://proxy.example:1080", "https://me:word@proxy.example"])
+def test_a_proxy_of_another_kind_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(SettingsError, match="is not a proxy that can be asked") as caught:
+        proxy_for("https://registry.example/v2/")
+    assert "word" not in str(caught.value)
 
 
 def test_a_proxy_that_is_gone_is_named_as_the_cause_without_its_password(
