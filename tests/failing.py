@@ -78,7 +78,7 @@ class Trial:
              *command.words("load", "-i", self._image)],
             env={**command.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
-            timeout=100,
+            timeout=400,
             check=False,
         )  # fmt: skip
         lines = log.read_text(errors="replace").splitlines()
