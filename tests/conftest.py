@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Generator
 
+import hypothesis
 import pytest
 
 from tests.containers import ENGINES, OTHER_ENGINES, Box, Home, Tar, busybox, shell_layer
@@ -17,6 +18,10 @@ CONFIGURED = {
     "WorkingDir": "/data/work dir",
     "User": "tool",
 }
+
+# No test fails because the machine was busy.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # What needs large programs or much time, and only a tox environment asks for. Those environments
 # name what they run, so that there pytest fails if it finds nothing.

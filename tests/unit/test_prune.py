@@ -22,7 +22,7 @@ from cwl_userspace.store.prune import Item, Plan, Wish, carry_out, plan
 from cwl_userspace.store.purge import purge
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.remove import remove_name
-from cwl_userspace.store.store import Store
+from cwl_userspace.store.store import MARK, Store
 from cwl_userspace.store.users import ADD, BUILD, Busy
 from tests import tars
 from tests.images import oci_directory
@@ -64,10 +64,12 @@ def kinds(items: list[Item]) -> set[str]:
 
 
 def everything(store: Store) -> list[str]:
+    """All names but the marks of trees that are being synced, which go when they like."""
     return sorted(
         os.path.relpath(os.path.join(top, name), store.path)
         for top, folders, files in os.walk(store.path)
         for name in (*folders, *files)
+        if not name.startswith(MARK)
     )
 
 
