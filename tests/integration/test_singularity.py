@@ -273,13 +273,41 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(
     for option, _ in REFUSED:
         ran = singularity("exec", option.spellings[-1], "x", image, "true", cwd=tmp_path)
         assert ran.code == FAILED and "cannot do what" in ran.complaint
-    for place in ("library://a", "docker-daemon:a:1"):
+    for place in ("library://a", "docker-daemon:a:1", "oras://ghcr.io/a:1", "unheard-of://a"):
         ran = singularity("exec", place, "true", cwd=tmp_path)
         assert ran.code == FAILED and "there are no images from" in ran.complaint
-    assert (
-        "does not exist"
-        in singularity("exec", "-B", "/no/x", image, "true", cwd=tmp_path).complaint
-    )
+        ran = singularity("pull", "a.sif", place, cwd=tmp_path)
+        assert ran.code == FAILED and not (tmp_path / "a.sif").exists()
+    for words, complaint in (
+        (("-B", "/no/x", image, "true"), "does not exist"),
+        (("--app", "none", image, "true"), "no application 'none'"),
+        (("--unheard-of", image, "true"), "no option --unheard-of"),
+    ):
+        ran = singularity("exec", *words, cwd=tmp_path)
+        assert ran.code == FAILED and complaint in ran.complaint
+
+
+@pytest.mark.once
+def test_what_has_no_effect_is_said_in_the_log(
+    singularity: Singularity, image: Path, tmp_path: Path
+) -> None:
+    """A tool that runs without it is what a workflow engine wants, and silence on its streams."""
+    asked = {
+        "--rocm": "--rocm has no effect: this host has no GPU of AMD's",
+        "--net": "the network 'bridge' is the host's here; --network none is one of its own",
+        "--network=bridge": "",
+        "--add-caps=all": "--add-caps has no effect here",
+        "--security=uid:1": "--security has no effect here",
+        "--pids-limit=9": "--pids-limit has no effect here",
+        "--dns=192.0.2.1": "--dns has no effect here",
+        "--cpu-shares=9": "",
+        "--uts": "",
+        "--no-oci": "",
+    }
+    given = {"XDG_STATE_HOME": str(tmp_path)}
+    assert singularity("exec", *asked, image, "true", cwd=tmp_path, more=given).text == ""
+    log = (tmp_path / "cwl-userspace" / "log").read_text()
+    assert [said for said in asked.values() if said not in log] == []
 
 
 def test_a_container_ends_with_its_caller(
