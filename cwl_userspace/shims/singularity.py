@@ -67,6 +67,8 @@ _REFUSED = {
     "overlay": "use --writable-tmpfs, or a sandbox with --writable",
     "plugin": "there are none",
     "oci": "use exec and run",
+    "run-help": "use inspect --helpfile",
+    "apps": "use inspect --list-apps",
     "sif": "an image is an archive that skopeo and cwl-userspace load can read",
     "checkpoint": "a container cannot be frozen here",
 }
@@ -90,6 +92,8 @@ def answer(name: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command line of ``singularity``; raise UsageError if it has no meaning."""
     given = parse(name, _GLOBAL, words, options_end_at_argument=True)
     verb, *rest = given.arguments or ["help"]
+    if verb == "help" and rest:
+        verb, *rest = rest[0], "--help"
     if given.flag("version") or verb == "version":
         print(SPOKEN[name] if given.flag("version") else SPOKEN[name].split()[-1])
         return 0

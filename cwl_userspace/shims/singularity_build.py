@@ -12,7 +12,7 @@ from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, Words, parse
 from cwl_userspace.errors import ImageError, UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.shims.singularity_environment import said
-from cwl_userspace.shims.singularity_file import of_tree, write
+from cwl_userspace.shims.singularity_file import holds, of_tree, write
 from cwl_userspace.shims.singularity_image import DOCKER, INSTANCE, Sandbox, find, split
 from cwl_userspace.shims.singularity_sandbox import write_sandbox
 from cwl_userspace.store.records import Record
@@ -54,7 +54,9 @@ def pull(context: Context, argv: Sequence[str]) -> int:
     name = words.value("name") or (file[0] if file else _name_of(text))
     place = words.value("path") or said(context.environ, "PULLDIR")
     target = os.path.join(place, name) if place else name
-    _check(target, words.flag("force"))
+    force = words.flag("force")
+    if force or not os.path.isfile(target):
+        _check(target, force)
     if split(text)[0] in ("", INSTANCE):
         raise UsageError(f"pull has no place {text!r}", "for example: pull docker://debian")
     image = (
@@ -63,7 +65,10 @@ def pull(context: Context, argv: Sequence[str]) -> int:
         else _fresh(context, text, _platform(words))
     )
     assert isinstance(image, Record)
-    write(context, image, target)
+    # Another job may have had it pulled since the caller looked for it.
+    if force or not holds(context, image, target):
+        _check(target, force)
+        write(context, image, target)
     return 0
 
 

@@ -34,6 +34,7 @@ from cwl_userspace.shims import singularity_notes as notes
 from cwl_userspace.shims.singularity_head import Head
 from cwl_userspace.shims.singularity_sif import squashfs_at
 from cwl_userspace.store.images import add
+from cwl_userspace.store.lease import lease
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.workspace import workspace
 
@@ -44,10 +45,33 @@ _LEVEL = 3
 def write(context: Context, record: Record, target: str) -> None:
     """Write an image to a file, which is there when it is whole; raise OSError or StoreError.
 
-    What the file holds is noted, so that this host runs it without unpacking it.
+    What the file holds is noted, so that this host runs it without unpacking it. Of several that
+    write one image to one file at once, as the jobs of a workflow do, one packs it.
     """
-    rootfs = context.stored_tree(record)
     context.store.prepare()
+    absent = not os.path.lexists(target)
+    name = hashlib.sha256(os.fsencode(os.path.abspath(target))).hexdigest()
+    with lease(context.store, f"written-{name}"):
+        if not (absent and holds(context, record, target)):
+            _pack(context, record, target)
+
+
+def holds(context: Context, record: Record, path: str) -> bool:
+    """True if a file was written here with this image, and has not changed since."""
+    try:
+        found = notes.find(context, notes.of_file(os.stat(path)))
+    except OSError:
+        return False
+    return found is not None and found.chain == record.chain and _meant(found) == _meant(record)
+
+
+def _meant(record: Record) -> dict[str, object]:
+    """What an image is to be: all but its layers, which are one in a file."""
+    return {k: v for k, v in record.document.items() if k not in ("history", "rootfs")}
+
+
+def _pack(context: Context, record: Record, target: str) -> None:
+    rootfs = context.stored_tree(record)
     with workspace(context.store) as private:
         said = os.path.join(private, "config")
         code = asroot.exit_code(

@@ -63,6 +63,12 @@ def find(context: Context, text: str, platform: str = "") -> Record | Sandbox:
     if scheme == "oci":
         return _layout(context, rest)
     if not os.path.exists(rest):
+        if not scheme and "://" in rest:
+            unknown = rest.partition(":")[0]
+            hint = (
+                f"expected docker:, oci:, {', '.join(f'{kind}:' for kind in _ARCHIVES)} or a file"
+            )
+            raise UsageError(f"there are no images from {unknown}: here", hint)
         hint = f"docker://{text} is fetched from a registry" if not scheme else "name a file"
         raise ImageNotFound(f"there is no image {rest!r}", hint)
     if os.path.isdir(rest) and not scheme:

@@ -26,6 +26,7 @@ MEANT = (
     Option("-f --fakeroot", FLAG, "be root inside"),
     Option("--hostname", VALUE, "name of the host inside", "NAME"),
     Option("--nv", FLAG, "show NVIDIA GPUs and the host's driver"),
+    Option("--nvccli", FLAG, "the same as --nv"),
     Option("--rocm", FLAG, "show the devices of AMD's GPUs"),
     Option("--app", VALUE, "an application of the image", "NAME"),
     Option("--memory", VALUE, "limit the memory of all its processes together", "SIZE"),
@@ -39,7 +40,7 @@ MEANT = (
 # Always so, or without a meaning where there are no rights to give away.
 _FLAGS = (
     "-u --userns, -p --pid, -i --ipc, --uts, --no-eval, --no-init, --no-umask, --no-privs, "
-    "--keep-privs, --allow-setuid, --nvccli, --no-https --nohttps, --disable-cache, --underlay, "
+    "--keep-privs, --allow-setuid, --no-https --nohttps, --disable-cache, --underlay, "
     "--no-pid, --no-compat, --unsquash, --tmp-sandbox, --no-tmp-sandbox, --sharens, --no-oci, "
     "--oci, --docker-login, --no-setgroups, --oom-kill-disable, --ignore-fakeroot-command, "
     "--ignore-subuid, --ignore-userns, --passphrase"

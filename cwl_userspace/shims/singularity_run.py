@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from cwl_userspace.spec import RunRequest
     from cwl_userspace.store.records import Record
 
-_NETWORKS = ("", "none", "host", "bridge", "default", "fakeroot")
 _ROCM = ("/dev/kfd", "/dev/dri")
 _REMOVALS = 5
 
@@ -90,6 +89,7 @@ def read(context: Context, verb: str, argv: Sequence[str]) -> Words:
     for whole, parts in (
         ("compat", ("containall", "writable-tmpfs")),
         ("containall", ("contain", "cleanenv")),
+        ("nvccli", ("nv",)),
     ):
         if words.flag(whole):
             words.flags.update(dict.fromkeys(parts, True))
@@ -165,8 +165,9 @@ def _request(context: Context, words: Words, found: Places) -> RunRequest:
     """The words of ours that mean the same."""
     ours = Words()
     network = words.value("network")
-    if words.flag("net") and network not in _NETWORKS:
-        context.log.say(f"the network {network!r} is the host's here")
+    if words.flag("net") and network not in ("none", "host"):
+        asked = f"the network {network!r}" if network else "the network of --net"
+        context.log.say(f"{asked} is the host's here; --network none is one of its own")
     ours.values["network"] = "none" if network == "none" else "host"
     ours.values["workdir"] = found.working_dir
     for name in ("hostname", "memory", "cpus", "cpuset-cpus"):

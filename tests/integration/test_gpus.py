@@ -13,6 +13,7 @@ from tests.containers import ENGINES, Box, Home, Ran
 from tests.drivers import UUIDS, VERSION, FakeDriver
 from tests.dynamic import dynamic_layer
 from tests.integration.test_doors import DOORS
+from tests.singularity import Singularity
 
 SEEN = (
     "nvidia-smi; echo $CUDA_VISIBLE_DEVICES; echo /dev/nvidia*"
@@ -49,6 +50,21 @@ def test_the_hosts_driver_works_in_the_container_and_other_gpus_are_not_there(
         " 00 00 00",
         "kept",
     ]
+
+
+@pytest.mark.parametrize("option", ["--nv", "--nvccli"])
+def test_singularity_shows_the_gpus_and_what_the_caller_says_of_them(
+    home: Home, driver: FakeDriver, dynamic: str, tmp_path: Path, option: str
+) -> None:
+    """As Toil and crunch-run have it: the choice of devices is a variable of the tool's."""
+    singularity = Singularity(home, tmp_path / "shims")
+    assert singularity("build", "a.sif", f"docker://{dynamic}", cwd=tmp_path).text == ""
+    words = ["exec", "--containall", option, str(tmp_path / "a.sif"), "sh", "-c", SEEN]
+    given = {**singularity.environment, "SINGULARITYENV_CUDA_VISIBLE_DEVICES": "1"}
+    done = driver.in_its_place([str(singularity.place / "singularity"), *words], given, tmp_path)
+    said = Ran(done.returncode, done.stdout, done.stderr).text.splitlines()
+    assert said[:2] == [f"driver {VERSION}", "1"]
+    assert said[2].split()[-4:] == [f"/dev/nvidia{name}" for name in ("0", "1", "2", "ctl")]
 
 
 def test_the_callers_choice_of_gpus_holds(

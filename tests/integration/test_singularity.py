@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cwl_userspace.shims.singularity_options import REFUSED
-from tests.containers import ENGINES, PATIENCE, Home, waiting
+from tests.containers import ENGINES, PATIENCE, Home, all_gone, marker, waiting
 from tests.singularity import FAILED, Singularity
 
 
@@ -101,90 +102,76 @@ def test_a_clean_environment_has_what_singularity_gives_it(
     }
 
 
-def test_crunch_run_gives_no_environment(engine: Singularity, image: Path, tmp_path: Path) -> None:
-    """No PATH and no HOME; the tree comes from a file, and the settings from the account."""
-    (tmp_path / "in").write_text("in\n")
-    home = {k: v for k, v in engine.environment.items() if k.startswith(("CWL_", "XDG_"))}
-    given = {
-        **home,
-        "SINGULARITYENV_HOME": "/",
-        "SINGULARITYENV_A": "1",
-        "SINGULARITY_NO_EVAL": "1",
+NEXTFLOW_PULL = """
+cd images &&
+singularity pull --nohttps --name busybox.img.pulling.123 docker://busybox > /dev/null &&
+mv busybox.img.pulling.123 busybox.img
+"""
+# $ACCOUNT stands for where an account has its directories: nothing else has a variable.
+NEXTFLOW_RUN = """
+set +u; env - $ACCOUNT PATH="$PATH" ${TMP:+SINGULARITYENV_TMP="$TMP"} \
+    ${TMPDIR:+SINGULARITYENV_TMPDIR="$TMPDIR"} \
+    ${NXF_TASK_WORKDIR:+SINGULARITYENV_NXF_TASK_WORKDIR="$NXF_TASK_WORKDIR"} \
+    SINGULARITYENV_NXF_DEBUG="${NXF_DEBUG:=0}" \
+    singularity exec --no-home --pid -B "$NXF_TASK_WORKDIR" -B /usr:/opt/usr:ro images/busybox.img \
+    /bin/sh -c "cd $NXF_TASK_WORKDIR; /bin/sh -ue .command.sh" > .command.out 2> .command.err
+"""
+
+
+def nextflow(engine: Singularity, place: Path, script: str) -> subprocess.Popen[bytes]:
+    """A shell script of Nextflow's, with our executable first on PATH."""
+    names = ("CWL_USERSPACE_HOME", "CWL_USERSPACE_ENGINE")
+    account = [f"{name}={engine.environment[name]}" for name in names]
+    account += [f"{k}={v}" for k, v in engine.environment.items() if k.startswith("XDG_")]
+    environment = {
+        **engine.environment,
+        "ACCOUNT": " ".join(account),
+        "CWL_USERSPACE_OFFLINE": "1",
+        "NXF_TASK_WORKDIR": str(place),
+        "PATH": f"{engine.place}:{engine.environment['PATH']}",
+        "TMP": "/t",
     }
-    words = ["exec", "--containall", "--cleanenv", "--pwd=", "--net", "--network=none"]
-    words += ["--bind", f"{tmp_path}/in:/keep/in:ro", "--bind", f"{tmp_path}:/out:rw"]
-    script = "cat /keep/in; echo $A > /out/written; kill -9 $$"
-    ran = engine(*words, image, "sh", "-c", script, cwd=tmp_path, environment=given)
-    assert (ran.code, ran.out, ran.err) == (128 + 9, b"in\n", b"")
-    assert (tmp_path / "written").read_text() == "1\n"
+    words = ["bash", "-c", script]
+    return subprocess.Popen(words, env=environment, cwd=place, start_new_session=True)
 
 
-def test_crunch_run_finds_the_name_space_of_processes(
-    singularity: Singularity, image: Path, tmp_path: Path
-) -> None:
-    """As lsns would: one below the process that was started, and not its own. Then SIGKILL."""
-    words = [str(singularity.place / "singularity"), "exec", "--containall", "--pid", str(image)]
-    environment = {**singularity.environment, "CWL_USERSPACE_ENGINE": "userns"}
-    process = subprocess.Popen(
-        [*words, "sh", "-c", "echo ready; exec sleep 98765"],
-        env=environment, cwd=tmp_path, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-    inside = [
-        pid for pid in _descendants(process.pid) if _name_space(pid) != _name_space(os.getpid())
-    ]
-    assert inside
-    process.send_signal(signal.SIGKILL)
-    assert process.stdout.read() == b""  # nobody has the pipe any more
-    process.wait(PATIENCE)
-    assert any(not any(map(_alive, inside)) for _ in waiting(PATIENCE))
+def test_nextflow_pulls_and_runs_a_task(engine: Singularity, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    task = "echo $TMP $NXF_DEBUG $NXF_TASK_WORKDIR; pwd; echo made > made; touch /opt/usr/x"
+    (tmp_path / ".command.sh").write_text(task)
+    assert nextflow(engine, tmp_path, NEXTFLOW_PULL).wait(PATIENCE) == 0
+    assert nextflow(engine, tmp_path, NEXTFLOW_RUN).wait(PATIENCE) == 1
+    said = (tmp_path / ".command.out").read_text()
+    assert said == f"/t 0 {tmp_path}\n{tmp_path}\n"
+    assert "/opt/usr/x" in (tmp_path / ".command.err").read_text()
+    assert (tmp_path / "made").read_text() == "made\n"
 
 
-def _descendants(top: int) -> list[int]:
+def test_nextflow_kills_a_task(engine: Singularity, image: Path, tmp_path: Path) -> None:
+    """It sends SIGTERM to each process below its own, those nearest to it first."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "busybox.img").symlink_to(image)
+    word = marker()
+    (tmp_path / ".command.sh").write_text(f"touch started; sleep 98765; : {word}")
+    process = nextflow(engine, tmp_path, f"{NEXTFLOW_RUN}: {word}")
+    assert any((tmp_path / "started").exists() for _ in waiting(PATIENCE))
+    for pid in [process.pid, *descendants(process.pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    assert process.wait(PATIENCE) == -signal.SIGTERM
+    assert all_gone(str(tmp_path), PATIENCE)
+
+
+def descendants(top: int) -> list[int]:
+    """All processes below one, those nearest to it first."""
     children: dict[int, list[int]] = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            stat = Path(f"/proc/{name}/stat").read_text()
-        except OSError:
-            continue
-        children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(name))
-    found, waits = [], [top]
-    while waits:
-        below = children.get(waits.pop(), [])
-        found += below
-        waits += below
-    return found
-
-
-def _name_space(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/pid")
-    except OSError:
-        return os.readlink("/proc/self/ns/pid")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def test_nextflow_has_no_home(singularity: Singularity, image: Path, tmp_path: Path) -> None:
-    bare = {k: v for k, v in singularity.environment.items() if k.startswith(("CWL_", "XDG_"))}
-    words = ["exec", "--no-home", "--pid", "-B", f"{tmp_path}", "-B", "/usr:/opt/usr:ro"]
-    script = f"cd {tmp_path}; echo $TMP; touch made; touch /opt/usr/x"
-    given = {**bare, "PATH": os.environ["PATH"], "SINGULARITYENV_TMP": "/t"}
-    ran = singularity(*words, image, "/bin/sh", "-c", script, cwd=tmp_path, environment=given)
-    assert ran.out == b"/t\n" and ran.code == 1
-    assert (tmp_path / "made").exists()
-
-
-def test_nextflow_pulls_into_a_name(singularity: Singularity, tmp_path: Path) -> None:
-    words = ["pull", "--no-https", "--name", "a.img.pulling.123", "docker://busybox"]
-    assert singularity(*words, cwd=tmp_path, more={"CWL_USERSPACE_OFFLINE": "1"}).text == ""
-    ran = singularity("exec", "a.img.pulling.123", "echo", "pulled", cwd=tmp_path)
-    assert ran.text == "pulled\n"
+    for line in subprocess.check_output(["ps", "-e", "-o", "pid=", "-o", "ppid="]).splitlines():
+        pid, parent = map(int, line.split())
+        children.setdefault(parent, []).append(pid)
+    found = [top]
+    for pid in found:
+        found += children.get(pid, [])
+    return found[1:]
 
 
 def test_snakemake_runs_a_shell(singularity: Singularity, image: Path, tmp_path: Path) -> None:
@@ -286,13 +273,41 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(
     for option, _ in REFUSED:
         ran = singularity("exec", option.spellings[-1], "x", image, "true", cwd=tmp_path)
         assert ran.code == FAILED and "cannot do what" in ran.complaint
-    for place in ("library://a", "docker-daemon:a:1"):
+    for place in ("library://a", "docker-daemon:a:1", "oras://ghcr.io/a:1", "unheard-of://a"):
         ran = singularity("exec", place, "true", cwd=tmp_path)
         assert ran.code == FAILED and "there are no images from" in ran.complaint
-    assert (
-        "does not exist"
-        in singularity("exec", "-B", "/no/x", image, "true", cwd=tmp_path).complaint
-    )
+        ran = singularity("pull", "a.sif", place, cwd=tmp_path)
+        assert ran.code == FAILED and not (tmp_path / "a.sif").exists()
+    for words, complaint in (
+        (("-B", "/no/x", image, "true"), "does not exist"),
+        (("--app", "none", image, "true"), "no application 'none'"),
+        (("--unheard-of", image, "true"), "no option --unheard-of"),
+    ):
+        ran = singularity("exec", *words, cwd=tmp_path)
+        assert ran.code == FAILED and complaint in ran.complaint
+
+
+@pytest.mark.once
+def test_what_has_no_effect_is_said_in_the_log(
+    singularity: Singularity, image: Path, tmp_path: Path
+) -> None:
+    """A tool that runs without it is what a workflow engine wants, and silence on its streams."""
+    asked = {
+        "--rocm": "--rocm has no effect: this host has no GPU of AMD's",
+        "--net": "the network 'bridge' is the host's here; --network none is one of its own",
+        "--network=bridge": "",
+        "--add-caps=all": "--add-caps has no effect here",
+        "--security=uid:1": "--security has no effect here",
+        "--pids-limit=9": "--pids-limit has no effect here",
+        "--dns=192.0.2.1": "--dns has no effect here",
+        "--cpu-shares=9": "",
+        "--uts": "",
+        "--no-oci": "",
+    }
+    given = {"XDG_STATE_HOME": str(tmp_path)}
+    assert singularity("exec", *asked, image, "true", cwd=tmp_path, more=given).text == ""
+    log = (tmp_path / "cwl-userspace" / "log").read_text()
+    assert [said for said in asked.values() if said not in log] == []
 
 
 def test_a_container_ends_with_its_caller(

@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,26 @@ def test_a_definition_is_built(singularity: Singularity, defined: Path, tmp_path
         "exec", defined, "sh", "-c", "echo $GREETING $PATH", cwd=tmp_path, more=forced
     )
     assert ran.text.startswith("`no` /first:/")
+
+
+def test_a_dockerfile_that_spython_has_turned_into_a_definition_is_built(
+    singularity: Singularity, tmp_path: Path
+) -> None:
+    """As cwltool has it done, whose requirement spython is; its writing is taken as it comes."""
+    (tmp_path / "data").write_text("datum\n")
+    (tmp_path / "tool.sh").write_text('echo "$GREETING: $(pwd) $(cat made)" "$@"\n')
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox\nLABEL what=tool\nENV GREETING='hello there' LC_ALL=C\n"
+        "COPY data tool.sh /opt/tool/\nWORKDIR /opt/tool\n"
+        'RUN echo "$GREETING" $(cat data) > made && \\\n    chmod 755 tool.sh\n'
+        'EXPOSE 80\nENTRYPOINT ["sh", "/opt/tool/tool.sh"]\nCMD ["one"]\n'
+    )
+    spython = Path(sys.executable).with_name("spython")
+    words = [str(spython), "recipe", "Dockerfile", "a.def"]
+    subprocess.run(words, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    assert singularity("build", "--fakeroot", "a.sif", "a.def", cwd=tmp_path).code == 0
+    expected = "hello there: /opt/tool hello there datum one two\n"
+    assert singularity("run", "a.sif", "two", cwd=tmp_path).text == expected
 
 
 def test_inspect_shows_what_a_definition_said(
