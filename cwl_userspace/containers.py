@@ -31,7 +31,6 @@ _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 _HEX = frozenset("0123456789abcdef")
 _SHORTEST_ID = 4
 _LONGEST_NAME = 128
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Container:
@@ -133,6 +132,7 @@ def create(store: Store, name: str, rootfs: str, record: dict[str, Any]) -> tupl
     UsageError for a name that is taken, StoreError where the store cannot be written.
     """
     from cwl_userspace.asroot import copy_tree
+    from cwl_userspace.mountpoints import make_mount_points
     from cwl_userspace.store.workspace import workspace
 
     store.prepare()
@@ -144,7 +144,7 @@ def create(store: Store, name: str, rootfs: str, record: dict[str, Any]) -> tupl
         try:
             make_directories(store.path, (PLACE,))
             unread = copy_tree(rootfs, os.path.join(private, "rootfs"))
-            _make_room(os.path.join(private, "rootfs"))
+            make_mount_points(os.path.join(private, "rootfs"))
             relative = os.path.relpath(private, store.path)
             store.write_file(f"{relative}/container.json", json.dumps(record))
         except OSError as error:
@@ -152,31 +152,6 @@ def create(store: Store, name: str, rootfs: str, record: dict[str, Any]) -> tupl
         if not store.publish(private, f"{PLACE}/{name}"):
             raise _taken(name)
     return name, unread
-
-
-def _make_room(rootfs: str) -> None:
-    """Have the files that every run mounts its own upon.
-
-    What a run makes for that it removes at its end, and another run in the same container would
-    lose what it has mounted there.
-    """
-    from cwl_userspace.image.confine import Missing, Root
-
-    if not os.path.lexists(os.path.join(rootfs, "etc")):
-        os.mkdir(os.path.join(rootfs, "etc"), 0o755)
-    root = Root(rootfs)
-    try:
-        etc = root.open_directory([b"etc"], None)
-    except Missing:
-        return
-    finally:
-        root.close()
-    for name in ("hosts", "resolv.conf"):
-        try:
-            os.close(os.open(name, _NEW, 0o644, dir_fd=etc.fd))
-        except (FileExistsError, PermissionError):
-            continue
-    etc.close()
 
 
 def find(store: Store, text: str, by_name: bool = True) -> Container:

@@ -16,7 +16,7 @@ import os
 import select
 
 from cwl_userspace.kernel import signals
-from cwl_userspace.kernel import syscalls as sys_
+from cwl_userspace.lineage import send
 from cwl_userspace.shimwatch import ShimWatch
 
 TYPE_CHECKING = False
@@ -169,66 +169,13 @@ def exit_code(status: int) -> int:
     return 128 - code if code < 0 else code
 
 
-def kill_all_below() -> None:
-    """Kill all that descends from this subreaper, until nothing is left to be reaped."""
-    while _any_left():
-        for pid in descendants(os.getpid()):
-            _send(pid, signals.SIGKILL)
-        # A killed process is reaped by its parent or by us; both take a moment.
-        sys_.libc().usleep(2000)
-
-
-def kill_group(leader: int) -> None:
-    """Kill a program that has joined a container, whose other processes are not ours to kill."""
-    try:
-        os.killpg(leader, signals.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def kill_all_others() -> None:
-    """As process 1: kill all in this process name space, and wait for their end."""
-    if os.getpid() != 1:  # anywhere else it would be all that the user has on this host
-        return kill_all_below()
-    try:
-        os.kill(-1, signals.SIGKILL)
-        while True:
-            os.waitpid(-1, 0)
-    except (ProcessLookupError, ChildProcessError):
-        return
-
-
-def first_child(pid: int) -> int:
-    """A child of a process, whichever of its threads has it; 0 if it has none."""
-    try:
-        # Each thread has its own, and of a program in Go any may have started it.
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                found = file.read().split()
-            if found:
-                return int(found[0])
-        return 0
-    except OSError:  # the process or a thread is gone, or the kernel has no such file
-        pass
-    return next((child for child, parent in _processes() if parent == pid), 0)
-
-
-def name_of(pid: int) -> str:
-    """What the kernel calls a process (proc(5), comm); nothing for one that is gone."""
-    try:
-        with open(f"/proc/{pid}/comm", "rb") as file:
-            return os.fsdecode(file.read().rstrip(b"\n"))
-    except OSError:
-        return ""
-
-
 def _pass_on(numbers: list[int], target: Callable[[], int]) -> list[int]:
     """Send the signals; those that are still to be sent where there is nobody yet."""
     pid = target() if numbers else 0
     if not pid:
         return numbers
     for number in numbers:
-        _send(pid, number)
+        send(pid, number)
     return []
 
 
@@ -251,49 +198,6 @@ def _reap(child: int) -> int | None:
             return exit_code(status)
         if pid == 0:
             return None
-
-
-def _any_left() -> bool:
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return False
-        if pid == 0:
-            return True
-
-
-def descendants(top: int) -> list[int]:
-    """All processes below one, as they are now."""
-    children: dict[int, list[int]] = {}
-    for pid, parent in _processes():
-        children.setdefault(parent, []).append(pid)
-    found, todo = [], [top]
-    while todo:
-        below = children.get(todo.pop(), [])
-        found += below
-        todo += below
-    return found
-
-
-def _processes() -> list[tuple[int, int]]:
-    """Every process and its parent (proc(5): the name may hold spaces and parentheses)."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    found.append((int(name), int(file.read().rpartition(b")")[2].split()[1])))
-            except (OSError, IndexError):
-                continue
-    return found
-
-
-def _send(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _hand_down(inherited: Sequence[int], kept: Sequence[int], report: int) -> int:

@@ -13,7 +13,7 @@ import os
 import re
 import time
 
-from cwl_userspace.keeper import descendants
+from cwl_userspace.lineage import descendants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

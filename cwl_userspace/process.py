@@ -10,16 +10,18 @@ import errno
 import os
 import time
 
-from cwl_userspace import keeper, nsinit, prepare
+from cwl_userspace import nsinit, prepare
 from cwl_userspace.errors import (
     CommandNotExecutable,
     CommandNotFound,
     EngineError,
     UserspaceError,
 )
-from cwl_userspace.image.confine import remove, remove_tree
+from cwl_userspace.forked import Forked
+from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.kernel import signals
 from cwl_userspace.kernel import syscalls as sys_
+from cwl_userspace.lineage import kill_all_below
 from cwl_userspace.stdin import Relay
 from cwl_userspace.supervise import GRACE, Vigil
 
@@ -28,12 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cwl_userspace.engines.base import Launch
-    from cwl_userspace.guard import Guard
     from cwl_userspace.limits import Limiter
     from cwl_userspace.store.inuse import Use
     from cwl_userspace.terminal import Terminal
 
-_PLACE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 WHOLE, LARGEST = "all processes", "the largest process"
 
 
@@ -141,7 +141,10 @@ class _Supervisor:
                 "see cwl-userspace doctor",
             ) from None
         if self._pid == 0:
-            self._be_keeper()
+            os.close(self._lifeline_out)
+            ends = (self._report_out, self._later_out, self._lifeline_in)
+            parts = (self._limiter, self._relay, self._terminal)
+            Forked(self._launch, self._kept, *ends, *parts).become_keeper()
         self._started = time.monotonic()
         os.close(self._lifeline_in)
         os.close(self._report_out)
@@ -153,116 +156,6 @@ class _Supervisor:
             self._relay.forked()
         if self._terminal is not None:
             self._terminal.forked()
-
-    def _be_keeper(self) -> None:
-        """The forked child: never returns."""
-        code = 125
-        try:
-            code = self._keep()
-        except keeper.EngineEnded as error:
-            keeper.kill_all_below()
-            keeper.fail(self._report_out, 125, str(error))
-        except (nsinit.OperationFailed, OSError) as error:
-            keeper.fail(self._report_out, 125, f"cannot make the container: {error}")
-        except BaseException as error:
-            keeper.fail(self._report_out, 125, f"{type(error).__name__}: {error}")
-        finally:
-            os._exit(code)
-
-    def _keep(self) -> int:
-        launch = self._launch
-        os.close(self._lifeline_out)
-        wakeup_in, wakeup_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signals.watch(wakeup_out, (*signals.FORWARDED, signals.SIGCHLD))
-        os.setsid()
-        # One that has something to clear away, if only the modes of the caller's terminal, sees by
-        # the lifeline that it is to end.
-        at_once = launch.namespaces and not (launch.private or launch.terminal or launch.joined)
-        sys_.set_pdeathsig(signals.SIGKILL if at_once else signals.SIGTERM)
-        if not launch.namespaces:
-            sys_.set_child_subreaper()
-        if self._limiter is not None:
-            self._limiter.enter_keeper()
-        if self._relay is not None:
-            self._relay.become_standard_input()
-        if self._terminal is not None:
-            self._terminal.become_standard_streams()
-        above = os.open(os.path.dirname(launch.private), _PLACE) if launch.private else -1
-        nsinit.execute(launch.inside)
-        terminal = launch.terminal and not launch.script
-        program = keeper.Program(launch.argv, launch.environment, launch.working_dir, terminal)
-        status_in, inherited = self._shim_descriptors() if launch.script else (-1, [])
-        guard = self._guard()
-        inherited += guard.inherited if guard is not None else []
-
-        def become_container() -> None:
-            if self._limiter is not None:
-                self._limiter.enter_program()
-            nsinit.execute(launch.last)
-            if guard is not None:
-                guard.install()
-
-        child = keeper.start(program, self._report_out, become_container, inherited, self._kept)
-        os.close(self._report_out)
-        self._report_out = self._later_out
-        if guard is not None:
-            guard.adopt(child)
-        # Standard streams are the program's: whoever reads them must see their end with it.
-        null = os.open("/", os.O_PATH | os.O_CLOEXEC)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        for fd in (*inherited, *self._kept):
-            os.close(fd)
-        shim = bool(launch.script.get("watched"))
-        code = keeper.keep(
-            child, self._lifeline_in, wakeup_in, lambda: self._target(child), status_in, guard, shim
-        )
-        if launch.joined:
-            if code == keeper.KILLED:
-                keeper.kill_group(child)
-        elif not launch.namespaces:
-            keeper.kill_all_below()
-        elif launch.after or launch.private:
-            keeper.kill_all_others()
-            nsinit.tidy(launch.after)
-        if code == keeper.KILLED or keeper.is_alone(self._lifeline_in):
-            # The supervisor may have been killed, and then nobody else would.
-            if self._terminal is not None:
-                self._terminal.restore()
-            if launch.private:
-                remove(os.path.basename(launch.private), above)
-        return code
-
-    def _guard(self) -> Guard | None:
-        if not self._launch.guarded and not self._launch.clones_judged:
-            return None
-        from cwl_userspace.guard import Guard
-
-        return Guard(self._launch.guarded, self._launch.locator)
-
-    def _shim_descriptors(self) -> tuple[int, list[int]]:
-        """The read end of the status pipe, and what the shim inherits."""
-        from cwl_userspace.script import TooLong, descriptors
-
-        script = self._launch.script
-        status_in, status_out = os.pipe()
-        os.set_blocking(status_in, False)
-        try:
-            place = self._launch.private or self._launch.working_dir
-            return status_in, [status_out, *descriptors(script, place)]
-        except TooLong as error:
-            keeper.fail(self._report_out, 126, str(error))
-
-    def _target(self, child: int) -> int:
-        """The process to signal; 0 while there is none, only some that an engine starts before."""
-        for _ in range(self._launch.skip):
-            child = keeper.first_child(child) if child else 0
-        script = self._launch.script
-        if child and self._launch.skip and script and not script["watched"]:
-            from cwl_userspace.script import NAME
-
-            return child if keeper.name_of(child) == NAME[:15] else 0
-        return child
 
     def wait(self, caller: int, until: int) -> int:
         """Serve until the keeper has ended; return its exit code."""
@@ -307,7 +200,7 @@ class _Supervisor:
         orphans = self._vigil is not None and self._vigil.orphans
         if orphans and not self._launch.namespaces:
             # The keeper was killed, so what it kept is ours now, and nobody's to end but ours.
-            keeper.kill_all_below()
+            kill_all_below()
         for part in (self._vigil, self._limiter, self._relay, self._terminal):
             if part is not None:
                 part.close()

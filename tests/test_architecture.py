@@ -24,15 +24,15 @@ ROOMS = {
     "plan": {"plan", "accounts", "gpus"},
     "hostfacts": {"hostfacts", "gpufacts", "ldcache"},
     "inside": {"nsinit", "nsroot", "nsplaces", "nsidentity", "nsjoin", "subids", "inroot", "keeper",
-               "guard", "shimwatch", "script"},
+               "lineage", "guard", "shimwatch", "script"},
     "engines": {"engines"},
     "records": {"log", "runs", "ended", "journal", "private"},
     "forward": {"forward"},
     "tools": {"tools"},
     "containers": {"containers", "aliases", "marks", "outside", "asroot", "localtree", "transfer",
-                   "trees"},
-    "process": {"process", "staging", "supervise", "prepare", "anchor", "stdin", "terminal",
-                "replay", "limits", "cgroups", "scope", "memory", "processors"},
+                   "trees", "mountpoints"},
+    "process": {"process", "forked", "staging", "supervise", "prepare", "anchor", "stdin",
+                "terminal", "replay", "limits", "cgroups", "scope", "memory", "processors"},
     "trial": {"trial"},
     "build": {"build"},
     "bootstrap": {"bootstrap"},
@@ -105,6 +105,9 @@ GUARDED = {
     "tarfile": set(),
     "argparse": {"cwl/"},
 }  # fmt: skip
+# Lines of a module, and those that may have more: docs/architecture.rst says why.
+LONGEST = 300
+LONGER: tuple[str, ...] = ("image/layers.py",)
 # What the run of a cached image must not import: each would cost more than the container.
 HEAVY = (
     "argparse", "dataclasses", "typing", "subprocess", "pathlib", "ruamel", "requests", "cwltool",
@@ -189,4 +192,10 @@ def test_only_the_command_line_prints() -> None:
 
 def test_no_module_is_longer_than_its_subject() -> None:
     lengths = {place(path): len(path.read_text().splitlines()) for path in modules()}
-    assert {name: length for name, length in lengths.items() if length > 360} == {}
+    assert {name for name, length in lengths.items() if length > LONGEST} == set(LONGER)
+
+
+def test_the_architecture_page_gives_the_reason_of_each_longer_module() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.rst").read_text("utf-8")
+    reasons = page.split("\nLong modules\n------------\n")[1].split("\n---")[0]
+    assert {name for name in LONGER if f"``{name}``" not in reasons} == set()

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import site
 import sys
 from collections.abc import Sequence
 
-import cwl_userspace
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.itself import find_package
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
 
@@ -132,7 +131,7 @@ def _script(name: str, place: str) -> str:
     relative = _relative(place)
     if relative:
         moved = _MOVED.format(relative=shlex.quote(relative))
-    code = f"{_find_package()}from cwl_userspace.shims.{NAMES[name]} import entry; entry({name!r})"
+    code = f"{find_package()}from cwl_userspace.shims.{NAMES[name]} import entry; entry({name!r})"
     return _SCRIPT.format(
         name=name,
         mark=_MARK,
@@ -149,16 +148,3 @@ def _relative(place: str) -> str:
         return ""
     folder, program = os.path.split(sys.executable)
     return os.path.relpath(os.path.join(os.path.realpath(folder), program), real)
-
-
-def _find_package() -> str:
-    """What to do before our package is found by an interpreter that looks only in its own places.
-
-    A checkout comes first, as it does now; packages of a user, with those that we need, last.
-    """
-    origin = os.path.dirname(os.path.dirname(os.path.abspath(cwl_userspace.__file__)))
-    if origin in site.getsitepackages():
-        return ""
-    if origin == site.getusersitepackages():
-        return f"import site; site.addsitedir({origin!a}); "
-    return f"import sys; sys.path.insert(0, {origin!a}); "

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 
+from cwl_userspace.cli.itself import find_package
 from cwl_userspace.engines.base import Launch
 
 
@@ -19,7 +20,9 @@ def command_line(launch: Launch, private: str) -> str:
     facts = {name: value for name, value in launch.to_json().items() if name != "argv"}
     argv = launch.script.get("argv", [])
     facts["script"] = {**launch.script, "argv": []} if launch.script else {}
-    own = [sys.executable, "-m", "cwl_userspace.replay"]
+    found = find_package()
+    start = ["-c", f"{found}from cwl_userspace.replay import main; sys.exit(main())"]
+    own = [sys.executable, *(start if found else ["-m", "cwl_userspace.replay"])]
     return shlex.join(
         [*own, json.dumps(facts), private, str(len(launch.argv)), *launch.argv, *argv]
     )

@@ -9,7 +9,6 @@ for. Landlock and seccomp add what they add to proot.
 from __future__ import annotations
 
 import os
-import posixpath
 
 from cwl_userspace.engines import probe
 from cwl_userspace.engines.base import (
@@ -24,7 +23,7 @@ from cwl_userspace.engines.base import (
     Launch,
 )
 from cwl_userspace.engines.fakechroot_image import library_path, program_in
-from cwl_userspace.engines.view import View
+from cwl_userspace.engines.fakechroot_tree import Tree
 from cwl_userspace.errors import EngineError, UsageError
 from cwl_userspace.script import script
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from cwl_userspace.engines.base import Engine
     from cwl_userspace.settings import Settings
-    from cwl_userspace.spec import ContainerSpec, Mount
+    from cwl_userspace.spec import ContainerSpec
 
 HINT = "install the package fakechroot"
 _LIBRARY = "fakechroot/libfakechroot.so"
@@ -44,15 +43,6 @@ _LANDLOCK_NEEDED = 3
 OWN_VARIABLES = (
     *("FAKECHROOT", "FAKECHROOT_BASE", "FAKECHROOT_EXCLUDE_PATH", "FAKECHROOT_VERSION", "PWD"),
     *("FAKECHROOT_ELFLOADER", "FAKECHROOT_ELFLOADER_OPT_ARGV0", "LD_LIBRARY_PATH", "LD_PRELOAD"),
-)
-# libfakechroot takes no more (EXCLUDE_LIST_SIZE).
-_EXCLUDED = 100
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
-_DEVICE_LINKS = (
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
 )
 
 
@@ -133,21 +123,21 @@ class Fakechroot:
     def launch(self, spec: ContainerSpec, private: str) -> Launch:
         """How to fill the private tree and start the program with the library."""
         _check(spec, private)
-        plan = _Plan(spec, private)
-        program, argv, loader = program_in(plan.view, spec, self._facts["needs"])
-        plan.temporary_places()
-        plan.devices()
-        plan.files()
-        plan.mounts()
-        working_dir = plan.working_dir()
+        tree = Tree(spec, private)
+        program, argv, loader = program_in(tree.view, spec, self._facts["needs"])
+        tree.temporary_places()
+        tree.devices()
+        tree.files()
+        tree.mounts()
+        working_dir = tree.working_dir()
         shim = f"{private}/shim"
-        environment = {**spec.environment, **self._own_environment(spec, plan)}
-        command = [plan.on_host(program), *argv]
+        environment = {**spec.environment, **self._own_environment(spec, tree)}
+        command = [tree.on_host(program), *argv]
         if loader:
             # The host's ld.so cannot load a C library that is not its own.
-            environment["FAKECHROOT_ELFLOADER"] = plan.on_host(loader)
+            environment["FAKECHROOT_ELFLOADER"] = tree.on_host(loader)
             environment["FAKECHROOT_ELFLOADER_OPT_ARGV0"] = "--argv0"
-            command = [plan.on_host(loader), loader, "--argv0", argv[0], command[0], *argv[1:]]
+            command = [tree.on_host(loader), loader, "--argv0", argv[0], command[0], *argv[1:]]
         return Launch(
             engine=self.name,
             argv=[shim],
@@ -158,19 +148,19 @@ class Fakechroot:
                 # Of real root's powers some reach past Landlock to processes of the host.
                 *([["drop_capabilities"]] if os.geteuid() == 0 else []),
                 ["no_new_privileges"],
-                *self._protection(plan),
+                *self._protection(tree),
                 ["keep_within", spec.network_off],
                 *([["no_network"]] if spec.network_off and self._facts["seccomp"] else []),
             ],
             prepare=[
                 ["make_directory", private, 0o700],
-                ["copy_tree", spec.rootfs, plan.root],
-                ["anchor_links", plan.root],
-                *plan.operations,
+                ["copy_tree", spec.rootfs, tree.root],
+                ["anchor_links", tree.root],
+                *tree.operations,
                 ["make_status_shim", shim, self._facts["machine"]],
             ],
             private=private,
-            guarded=plan.guarded() if self._facts["mode_guard"] else [],
+            guarded=tree.guarded() if self._facts["mode_guard"] else [],
             terminal=spec.tty,
             limits=spec.limits.to_json(),
             script=script(
@@ -183,28 +173,28 @@ class Fakechroot:
             ),
         )
 
-    def _protection(self, plan: _Plan) -> list[list[Any]]:
+    def _protection(self, tree: Tree) -> list[list[Any]]:
         if self._facts["landlock"] < _LANDLOCK_NEEDED:
             return []
-        return [["restrict_writes", plan.writable]]
+        return [["restrict_writes", tree.writable]]
 
-    def _own_environment(self, spec: ContainerSpec, plan: _Plan) -> dict[str, str]:
+    def _own_environment(self, spec: ContainerSpec, tree: Tree) -> dict[str, str]:
         """The library's variables, and the image's own for ld.so as places of this host.
 
         ld.so(8) reads its two before the library is there to change a path.
         """
         preload = spec.environment.get("LD_PRELOAD", "").replace(" ", ":").split(":")
-        libraries = dict.fromkeys(plan.on_host(p) for p in library_path(plan.view, spec))
+        libraries = dict.fromkeys(tree.on_host(p) for p in library_path(tree.view, spec))
         return {
             # A shell says where it is by this name as long as it is true.
             "PWD": spec.environment.get("PWD", spec.working_dir),
             "LD_PRELOAD": ":".join(
-                (self._library, *(plan.on_host(p) if "/" in p else p for p in preload if p))
+                (self._library, *(tree.on_host(p) if "/" in p else p for p in preload if p))
             ),
             "LD_LIBRARY_PATH": ":".join(libraries),
             "FAKECHROOT": "true",
-            "FAKECHROOT_BASE": plan.root,
-            "FAKECHROOT_EXCLUDE_PATH": ":".join(plan.excluded()),
+            "FAKECHROOT_BASE": tree.root,
+            "FAKECHROOT_EXCLUDE_PATH": ":".join(tree.excluded()),
         }
 
 
@@ -228,131 +218,3 @@ def _check(spec: ContainerSpec, private: str) -> None:
             f"the engine fakechroot cannot work in {private!r}: ld.so would cut that path",
             "set TMPDIR to a path without colons, semicolons and spaces",
         )
-
-
-class _Plan:
-    """The private tree of one run, and where in it links lead to what was asked for."""
-
-    def __init__(self, spec: ContainerSpec, private: str) -> None:
-        self._spec = spec
-        self._private = private
-        self.root = f"{private}/root"
-        self.view = View(spec.rootfs)
-        self.operations: list[list[Any]] = []
-        self.writable = [] if spec.read_only else [self.root]
-        if os.geteuid() != 0:
-            # Of root's own programs even sysrq-trigger would be within reach there.
-            self.writable.append("/proc")
-        for mount in spec.mounts:
-            place = self.view.resolve(mount.target)
-            self.view.bind(place, mount.source, os.path.isdir(mount.source))
-
-    def temporary_places(self) -> None:
-        """/tmp and /var/tmp can be written by everybody, whatever the image has there."""
-        for path in ("/tmp", "/var/tmp"):
-            self._own_directory(self.view.resolve(path), 0o1777)
-
-    def devices(self) -> None:
-        """A /dev of links to the host's usual devices and to those that were asked for."""
-        self._cover("/proc")
-        self._own_directory("/proc", 0o755)
-        self._cover("/dev")
-        self._own_directory("/dev", 0o755)
-        self._own_directory("/dev/shm", 0o1777)
-        for name in _DEVICES:
-            if os.path.exists(f"/dev/{name}"):
-                self._show(f"/dev/{name}", f"/dev/{name}")
-        for device in self._spec.devices:
-            self._show(device.source, posixpath.normpath(device.target))
-        for name, target in _DEVICE_LINKS:
-            self.operations.append(["make_link", f"{self.root}/dev/{name}", target])
-
-    def files(self) -> None:
-        """Private copies of a few files, in place of the image's."""
-        for path, text in self._spec.files:
-            place = self.view.resolve(path)
-            if not self.view.covered(place):
-                self._cover(place)
-                self.operations.append(["make_file", self.root + place, text])
-
-    def mounts(self) -> None:
-        """Links to what was asked for; the host's own path of it leads there too.
-
-        A program that asks where it is gets that path.
-        """
-        for mount in self._spec.mounts:
-            place = self.view.resolve(mount.target)
-            above = self.view.resolve(posixpath.dirname(mount.source))
-            if not self.view.covered(above + "/x") and not os.path.lexists(self.view.host(above)):
-                self.operations.append(["make_directory", self.root + above, 0o755])
-            if self.view.covered(place):
-                self._check_room(mount, place)
-            else:
-                self._cover(place)
-            there = f"{self.on_host(posixpath.dirname(place))}/{posixpath.basename(place)}"
-            self.operations.append(["make_link", there, mount.source])
-            if not mount.read_only:
-                self.writable.append(mount.source)
-
-    def working_dir(self) -> str:
-        """The directory to start in, which exists, as a place of this host."""
-        place = self.on_host(self.view.resolve(self._spec.working_dir))
-        self.operations.append(["make_directory", place, 0o755])
-        return place
-
-    def on_host(self, path: str) -> str:
-        """Where a place in the container is on this host, once the tree is made."""
-        place = self.view.host(self.view.resolve(path))
-        rootfs = self._spec.rootfs
-        if place == rootfs or place.startswith(rootfs + "/"):
-            return self.root + place[len(rootfs) :]
-        return place
-
-    def excluded(self) -> list[str]:
-        """What libfakechroot leaves alone: /proc, and what is mounted by its path on this host.
-
-        Not where the image has something of the same name, or something else is mounted below.
-        """
-        found = ["/proc"]
-        targets = [mount.target for mount in self._spec.mounts]
-        for mount in sorted(self._spec.mounts, key=lambda m: not os.path.isdir(m.source)):
-            source = mount.source
-            hidden = any(t.startswith(source + "/") for t in targets) and source not in targets
-            known = source not in targets and os.path.lexists(
-                self._spec.rootfs + self.view.resolve(source)
-            )
-            if ":" not in source and source != "/" and not hidden and not known:
-                found.append(source)
-        return found[:_EXCLUDED]
-
-    def guarded(self) -> list[str]:
-        """Places of the host whose modes, owners and times must stay as they are."""
-        read_only = [mount.source for mount in self._spec.mounts if mount.read_only]
-        return [*read_only, *([self.root] if self._spec.read_only else [])]
-
-    def _check_room(self, mount: Mount, place: str) -> None:
-        """Below another mount the link is made in that one's source, where nothing may be lost."""
-        there = f"{self.on_host(posixpath.dirname(place))}/{posixpath.basename(place)}"
-        above = [m for m in self._spec.mounts if place.startswith(m.target.rstrip("/") + "/")]
-        if (above and above[-1].read_only) or os.path.lexists(there):
-            what = "is read-only" if above and above[-1].read_only else "has something there"
-            raise UsageError(
-                f"fakechroot cannot mount at {mount.target!r}: the mount above it {what}",
-                "mount it elsewhere, or choose another engine",
-            )
-
-    def _cover(self, place: str) -> None:
-        """Have nothing at a place, whatever the tree has there."""
-        aside = f"{self._private}/covered/{len(self.operations)}"
-        self.operations.append(["move_away", self.root + place, aside])
-
-    def _show(self, source: str, place: str) -> None:
-        self.operations.append(["make_link", self.root + place, source])
-        self.writable.append(source)
-
-    def _own_directory(self, place: str, mode: int) -> None:
-        if not self.view.covered(place + "/x"):
-            self.operations.append(["make_directory", self.root + place, mode])
-            self.operations.append(["set_mode", self.root + place, mode])
-            if self._spec.read_only and mode == 0o1777:
-                self.writable.append(self.root + place)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cwl_userspace import keeper
+from cwl_userspace import lineage
 from cwl_userspace.engines.base import Launch
 from cwl_userspace.engines.lookup import find_program
 from cwl_userspace.engines.view import View
@@ -209,7 +209,7 @@ def _inside(launch: Mapping[str, Any], pid: int) -> int:
     """A process in the container that may be looked into: the program, if there is a shim."""
     if launch["script"]:
         for _ in range(launch["skip"] + 2):
-            pid = keeper.first_child(pid) if pid else 0
+            pid = lineage.first_child(pid) if pid else 0
     if not pid:
         raise EngineError(_NO_SUCH_PROCESS, "see cwl-userspace ps -a")
     return pid

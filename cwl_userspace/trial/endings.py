@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
-from cwl_userspace import keeper
+from cwl_userspace import lineage
 from cwl_userspace.spec import Limits
 from cwl_userspace.trial.container import Container, Untold, told, until
 
@@ -78,7 +78,7 @@ def _end(start: Start, word: str, way: str) -> str:
     if way != "program":
         if len(with_word(word)) < 3:
             raise Untold("what is started in the background is not seen from here")
-        first = keeper.first_child(container.pid) if way == "keeper" else container.pid
+        first = lineage.first_child(container.pid) if way == "keeper" else container.pid
         if not first:  # to kill 0 would be to kill ourselves
             raise Untold(f"its keeper is not seen from here: {container.end().said}")
         os.kill(first, signal.SIGTERM if way == "term" else signal.SIGKILL)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_userspace.keeper import descendants
+from cwl_userspace.lineage import descendants
 from tests.containers import Box, Home, Word, waiting
 
 
