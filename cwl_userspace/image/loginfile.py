@@ -64,7 +64,7 @@ def forget(path: str, registry: str) -> bool:
         known = credhelper.ask(helper, key) is not None
         if known:
             credhelper.forget(helper, key)
-    before = document.get("auths") or {}
+    before = _auths(document, path)
     auths = _without(document, path, registry)
     if len(auths) < len(before):
         known = True
@@ -75,8 +75,7 @@ def forget(path: str, registry: str) -> bool:
 def logins(path: str) -> list[str]:
     """The registries that a file has logins for; raise SettingsError if it is damaged."""
     document = read_file(os.path.realpath(path)) or {}
-    auths = document.get("auths") or {}
-    return sorted({spelled(key).partition("/")[0] for key in auths})
+    return sorted({spelled(key).partition("/")[0] for key in _auths(document, path)})
 
 
 def _pair(login: Login) -> tuple[str, str]:
@@ -87,15 +86,21 @@ def _pair(login: Login) -> tuple[str, str]:
 
 def _without(document: dict[str, Any], path: str, registry: str) -> dict[str, Any]:
     """The entries of all others; an entry for one repository of the registry is another's, too."""
+    auths = _auths(document, path)
+    return {key: entry for key, entry in auths.items() if spelled(key) not in hosts_of(registry)}
+
+
+def _auths(document: dict[str, Any], path: str) -> dict[str, Any]:
     auths = document.get("auths") or {}
     if not isinstance(auths, dict):
         raise SettingsError(f"auths in {path} is not a JSON object", "mend the file")
-    return {key: entry for key, entry in auths.items() if spelled(key) not in hosts_of(registry)}
+    return auths
 
 
 def _write(path: str, document: dict[str, Any]) -> None:
     aside = f"{path}.{os.getpid()}.part"
-    data = (json.dumps(document, indent="\t", ensure_ascii=False) + "\n").encode()
+    # Escapes for all but ASCII: half a surrogate pair, which JSON may hold, has no other form.
+    data = (json.dumps(document, indent="\t") + "\n").encode("ascii")
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

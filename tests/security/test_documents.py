@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cwl_userspace.digest import Digest
@@ -27,11 +27,12 @@ from cwl_userspace.reference import ImageReference
 from cwl_userspace.spec import ImageConfig
 from cwl_userspace.store.records import file_name, key_of
 from tests.command import Command
+from tests.fuzzing import examples
 from tests.images import CONFIG, NAME
 from tests.images import Layout as Writer
 
 pytestmark = pytest.mark.once
-MANY = settings(max_examples=300, deadline=None)
+MANY = examples(300)
 
 # Names.
 
@@ -196,7 +197,7 @@ def test_an_image_whose_labels_are_deep_is_shown_or_refused(
     assert command("inspect", "-f", "{{json .Config}}", NAME).returncode == 0
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.dictionaries(st.sampled_from(["oci-layout", "index.json"]), ANYTHING))
 def test_whatever_a_layout_holds_it_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, Any]
