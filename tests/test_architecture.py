@@ -107,7 +107,7 @@ GUARDED = {
 }  # fmt: skip
 # Lines of a module, and those that may have more: docs/architecture.rst says why.
 LONGEST = 300
-LONGER: tuple[str, ...] = ("image/layers.py",)
+LONGER: tuple[str, ...] = ()
 # What the run of a cached image must not import: each would cost more than the container.
 HEAVY = (
     "argparse", "dataclasses", "typing", "subprocess", "pathlib", "ruamel", "requests", "cwltool",

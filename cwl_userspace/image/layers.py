@@ -16,6 +16,7 @@ from cwl_userspace.image import tar
 from cwl_userspace.image.confine import MakeDirectory, Missing, Parts, Root, Walked, children, split
 from cwl_userspace.image.confine import remove as remove_name
 from cwl_userspace.image.contents import Journal, crc32
+from cwl_userspace.image.directories import Directories
 from cwl_userspace.image.trail import Trail
 from cwl_userspace.image.umask import umask
 from cwl_userspace.image.whiteouts import PREFIX, RESERVED, Whiteouts
@@ -23,7 +24,7 @@ from cwl_userspace.image.whiteouts import check as check_marker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cwl_userspace.image.sparse import Map
+    from collections.abc import Callable
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BUILDING = 0o700
@@ -31,14 +32,9 @@ _NO_NAMES = (b"", b".", b"..")
 _NAME_WEIGHT = 16  # what a name costs in memory, beside eight bytes for each of its steps
 # What an entry can ask for that cannot be; other errors are the store's (no space, no rights).
 _OF_THE_LAYER = (
-    errno.EEXIST,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENAMETOOLONG,
-    errno.EMLINK,
-)
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM,
+    errno.ENAMETOOLONG, errno.EMLINK,
+)  # fmt: skip
 
 
 class Tree(MakeDirectory):
@@ -48,9 +44,7 @@ class Tree(MakeDirectory):
         self._root = Root(path)
         self._journal = journal or Journal()
         self._umask = umask()
-        # Nothing has the time of its making: an image would have another tree on each host.
-        self._directories: dict[Parts, tuple[int, float]] = {(): (0o755, 0)}
-        self._inner: dict[Parts, set[bytes]] = {}
+        self._directories = Directories()
         self._touched: set[Parts] = set()
         self._whiteouts = Whiteouts(self._root, self._touched, self._remove)
         self._tracking = False
@@ -83,7 +77,7 @@ class Tree(MakeDirectory):
             mode = stat.S_IMODE(found.st_mode)
             if mode & _BUILDING != _BUILDING:
                 os.chmod(name, mode | _BUILDING, dir_fd=self._root.fd)
-            self._know(parts, mode, found.st_mtime_ns / 1e9)
+            self._directories.note(parts, mode, found.st_mtime_ns / 1e9)
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root.fd)
             try:
                 waiting += [(*parts, child) for child, inner in children(fd) if inner]
@@ -115,12 +109,7 @@ class Tree(MakeDirectory):
     def finish(self) -> None:
         """Set the directories' modes and times, and let go of the tree."""
         self._forget()
-        for parts in sorted(self._directories, key=len, reverse=True):
-            mode, mtime = self._directories[parts]
-            name = b"/".join(parts) or b"."
-            stamp = int(mtime * 1_000_000_000)
-            os.utime(name, ns=(stamp, stamp), dir_fd=self._root.fd, follow_symlinks=False)
-            os.chmod(name, mode, dir_fd=self._root.fd)
+        self._directories.settle(self._root.fd)
         self.close()
 
     def close(self) -> None:
@@ -203,7 +192,10 @@ class Tree(MakeDirectory):
         crc, size = 0, entry.size
         try:
             if entry.sparse is not None:
-                crc = self._with_holes(fd, entry.sparse, data)
+                from cwl_userspace.image import sparse
+
+                crc = sparse.write(fd, entry.sparse, data)
+                self.holes += entry.sparse.holes
                 size = entry.sparse.size
             else:
                 for piece in data.pieces(size):
@@ -223,21 +215,10 @@ class Tree(MakeDirectory):
         self.files += 1
         self.bytes += size
 
-    def _with_holes(self, fd: int, found: Map, data: tar.Bytes) -> int:
-        """The data of a sparse file; the CRC of all of it."""
-        from cwl_userspace.image import sparse
-
-        self.holes += found.holes
-        return sparse.write(fd, found, data)
-
     def _symlink(self, parent: Walked, name: bytes, entry: tar.Entry) -> None:
         if not entry.link:
             raise LayerError(f"the link {entry.name!r:.100} is empty", "the archive is damaged")
-        try:
-            os.symlink(entry.link, name, dir_fd=parent.fd)
-        except FileExistsError:
-            self._remove(parent, name)
-            os.symlink(entry.link, name, dir_fd=parent.fd)
+        self._in_place(parent, name, lambda: os.symlink(entry.link, name, dir_fd=parent.fd))
         stamp = int(entry.mtime * 1_000_000_000)
         os.utime(name, ns=(stamp, stamp), dir_fd=parent.fd, follow_symlinks=False)
         self._journal.link((*parent.parts, name), entry.link, entry.mtime)
@@ -261,28 +242,23 @@ class Tree(MakeDirectory):
             found = os.lstat(target[-1], dir_fd=source.fd)
             if stat.S_ISDIR(found.st_mode):
                 raise refusal
-            self._link(source.fd, target[-1], parent, name)
+            fds = {"src_dir_fd": source.fd, "dst_dir_fd": parent.fd}
+            self._in_place(
+                parent, name, lambda: os.link(target[-1], name, **fds, follow_symlinks=False)
+            )
             self._journal.hard_link((*parent.parts, name), (*source.parts, target[-1]))
         except FileNotFoundError:
             raise refusal from None
         finally:
             source.close()
 
-    def _link(self, source_fd: int, target: bytes, parent: Walked, name: bytes) -> None:
-        for attempt in (1, 2):
-            try:
-                os.link(
-                    target,
-                    name,
-                    src_dir_fd=source_fd,
-                    dst_dir_fd=parent.fd,
-                    follow_symlinks=False,
-                )
-                return
-            except FileExistsError:
-                if attempt == 2:
-                    raise
-                self._remove(parent, name)
+    def _in_place(self, parent: Walked, name: bytes, make: Callable[[], None]) -> None:
+        """Make what is to have a name in place of what has it."""
+        try:
+            make()
+        except FileExistsError:
+            self._remove(parent, name)
+            make()
 
     # The state behind.
 
@@ -294,11 +270,7 @@ class Tree(MakeDirectory):
     def _remove(self, parent: Walked, name: bytes) -> None:
         self._journal.removed((*parent.parts, name))
         if remove_name(name, parent.fd):
-            gone = [(*parent.parts, name)]
-            while gone:
-                place = gone.pop()
-                self._directories.pop(place, None)
-                gone += [(*place, inner) for inner in self._inner.pop(place, ())]
+            self._directories.drop((*parent.parts, name))
             if parent is not self._trail.current:
                 self._forget()
 
@@ -308,16 +280,10 @@ class Tree(MakeDirectory):
                 f"the directory {b'/'.join(place)!r:.80}... is too deep for any path",
                 "the image is hostile",
             )
-        self._know(place, mode, mtime)
+        self._directories.note(place, mode, mtime)
         self._journal.directory(place, mode, mtime)
         self.remembered += len(place) + _NAME_WEIGHT
         self._touch(place)
-
-    def _know(self, place: Parts, mode: int, mtime: float) -> None:
-        """Keep what a directory has to be in the end; they are found by the one that holds them."""
-        if place and place not in self._directories:
-            self._inner.setdefault(place[:-1], set()).add(place[-1])
-        self._directories[place] = (mode, mtime)
 
     def _touch(self, place: Parts) -> None:
         """Remember that this layer made a place, and so has a part in all that lead to it."""
