@@ -46,14 +46,14 @@ def keep(
 def every(state: str) -> Iterator[dict[str, Any]]:
     """All that ended and is known, in no order."""
     for path in _paths(_top(state)):
-        try:
-            with open(path, "rb") as file:
-                record = json.loads(file.read())
-                record.setdefault("ended", os.fstat(file.fileno()).st_mtime)
-            if isinstance(record["id"], str) and isinstance(record["code"], int):
-                yield record
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
+        record = _read(path)
+        if record is not None:
+            yield record
+
+
+def of(state: str, identifier: str) -> dict[str, Any] | None:
+    """How the container of this whole id ended; None if nobody knows."""
+    return _read(os.path.join(_top(state), f"{identifier}.json"))
 
 
 def find(state: str, text: str) -> dict[str, Any] | None:
@@ -73,6 +73,17 @@ def forget(state: str, identifier: str) -> None:
     except OSError:
         pass
     journal.remove(state, identifier)
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:
+            record: dict[str, Any] = json.loads(file.read())
+            record.setdefault("ended", os.fstat(file.fileno()).st_mtime)
+        whole = isinstance(record["id"], str) and isinstance(record["code"], int)
+        return record if whole else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _forget_old(state: str) -> None:

@@ -6,6 +6,7 @@ the sockets that listen before anything starts, so that a port that is taken is 
 
 from __future__ import annotations
 
+import errno
 import os
 
 from cwl_userspace.errors import UsageError, UserspaceError
@@ -42,8 +43,8 @@ class Port:
         return f"{self.address}:{self.outside}->{self.inside}/{self.protocol}"
 
 
-def parse(text: str) -> list[Port]:
-    """The ports that ``-p`` names; raise UsageError."""
+def parse(text: str, option: str) -> list[Port]:
+    """The ports that an option names; raise UsageError."""
     rest, slash, protocol = text.partition("/")
     address = ""
     if rest.startswith("["):
@@ -52,28 +53,28 @@ def parse(text: str) -> list[Port]:
     if len(parts) == 3 and not address:
         address = parts.pop(0)
     if len(parts) > 2 or (slash and protocol not in ("tcp", "udp")):
-        raise UsageError(f"--publish is {text!r}", _HINT)
-    inside = _range(parts[-1], text)
-    outside = _range(parts[0], text) if len(parts) == 2 and parts[0] else inside
+        raise UsageError(f"{option} is {text!r}", _HINT)
+    inside = _range(parts[-1], text, option)
+    outside = _range(parts[0], text, option) if len(parts) == 2 and parts[0] else inside
     if len(inside) != len(outside):
-        raise UsageError(f"--publish {text!r} has ranges of different lengths", _HINT)
+        raise UsageError(f"{option} {text!r} has ranges of different lengths", _HINT)
     protocol = protocol or "tcp"
     found = [Port(*pair, protocol, address) for pair in zip(outside, inside, strict=True)]
     if protocol != "tcp" and any(port.passed_on for port in found):
         raise UsageError(
-            f"--publish {text!r}: only connections of TCP can be passed on to another port",
+            f"{option} {text!r}: only connections of TCP can be passed on to another port",
             "give the same port twice",
         )
     return found
 
 
-def _range(text: str, whole: str) -> range:
+def _range(text: str, whole: str, option: str) -> range:
     first, dash, last = text.partition("-")
     if not first.isdigit() or (dash and not last.isdigit()):
-        raise UsageError(f"--publish is {whole!r}", _HINT)
+        raise UsageError(f"{option} is {whole!r}", _HINT)
     found = range(int(first), int(last or first) + 1)
     if not found or found[0] < 1 or found[-1] > _HIGHEST:
-        raise UsageError(f"--publish is {whole!r}", _HINT)
+        raise UsageError(f"{option} is {whole!r}", _HINT)
     return found
 
 
@@ -114,10 +115,13 @@ def _listening(port: Port) -> socket.socket:
     family = socket.AF_INET6 if ":" in port.address else socket.AF_INET
     try:
         return socket.create_server((port.address, port.outside), family=family)
-    except OSError as error:
+    except OSError as error:  # whose own text repeats the address
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise UserspaceError(
-            f"port {port.outside} of {port.address} cannot be had: {error.strerror or error}",
-            "choose another with --publish",
+            f"port {port.outside} of {port.address} cannot be had: {reason}",
+            "choose one of 1024 or more"
+            if error.errno == errno.EACCES
+            else "choose another port, or another address of this host",
         ) from None
 
 

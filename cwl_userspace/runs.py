@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # What Docker says of what was killed, and of what a crash of the host has ended.
 _KILLED, _CRASHED = 137, 255
+# What is said of every run.
+_NEEDED = (("id", str), ("host", str), ("pid", int), ("start", str), ("time", (int, float)))
 # What is of no use, or nobody's business, once a run has ended.
 _OF_ITS_LIFE = ("pid", "start", "boot", "launch", "ports")
 
@@ -82,17 +84,36 @@ def running(state: str, elsewhere: bool = False) -> Iterator[dict[str, Any]]:
     for name in names:
         if not name.endswith(".json"):
             continue
-        try:
-            with open(os.path.join(top, name), "rb") as file:
-                record = json.loads(file.read())
-            here = record["host"] == os.uname().nodename
-            alive = is_alive(record)
-        except (OSError, ValueError, KeyError, TypeError):
+        record = _read(os.path.join(top, name))
+        if record is None:
             continue
-        if here and not alive:
+        here = record["host"] == os.uname().nodename
+        if here and not is_alive(record):
             _bury(state, record)
         elif here or elsewhere:
             yield record
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    """What a file says of a run. It is written as a whole, so one that is damaged was cut off when
+    the host went down: it is removed, and nobody knows what it said.
+    """
+    try:
+        with open(path, "rb") as file:
+            record = json.loads(file.read())
+        known = [isinstance(record[name], kind) for name, kind in _NEEDED]
+    except OSError:
+        return None
+    except (ValueError, LookupError, TypeError):
+        known = [False]
+    if all(known):
+        found: dict[str, Any] = record
+        return found
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+    return None
 
 
 def find(state: str, text: str) -> dict[str, Any]:
@@ -149,7 +170,7 @@ def boot() -> str:
 
 def _bury(state: str, record: dict[str, Any]) -> None:
     """Nobody has said how it ended, so it was killed, or the host was."""
-    said = ended.find(state, record.get("container") or record["id"])
+    said = ended.of(state, record.get("container") or record["id"])
     if not os.path.exists(_path(state, record["id"])):
         return  # it has ended by itself just now, and said so
     if record.get("kept") and (said is None or said.get("run") != record["id"]):
@@ -157,7 +178,20 @@ def _bury(state: str, record: dict[str, Any]) -> None:
         code = _CRASHED if crashed else _KILLED
         why = "the host was restarted" if crashed else "its supervisor was killed"
         has_ended(state, record, code, why)
+    _tidy(record)
     unregister(state, record["id"])
+
+
+def _tidy(record: dict[str, Any]) -> None:
+    """Remove what a run had for itself alone, if its keeper was killed, too, or not started yet."""
+    place = (record.get("launch") or {}).get("private")
+    if place:
+        from cwl_userspace.private import remove_private_directory
+
+        try:
+            remove_private_directory(place)
+        except OSError:
+            pass  # another of our processes is at it
 
 
 def has_ended(state: str, record: dict[str, Any], code: int, why: str = "") -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import stat
+import struct
 import termios
 import tty
 
@@ -15,6 +17,9 @@ _CHUNK = 1 << 16
 # As much as a pipe that can be written takes without making the writer wait (pipe(7)).
 _PIPE_BUF = 4096
 _END_OF_FILE = b"\x04"
+# The device that makes pseudo-terminals, and ioctl_tty(2): unlock the other side; open it (4.13).
+_PTMX = os.makedev(5, 2)
+_TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
 
 
 class Terminal:
@@ -25,11 +30,10 @@ class Terminal:
     """
 
     def __init__(self, launch: Launch) -> None:
-        self._master, self._slave = os.openpty()
-        name = os.ttyname(self._slave)
+        self._master, self._slave = _sides(launch)
         for operation in launch.inside:
             if operation[0] == "devices":
-                operation[3] = name
+                operation[3] = os.ttyname(self._slave)
         self._caller = 0
         self._saved = termios.tcgetattr(0) if os.isatty(0) else None
         self._raw = False
@@ -156,6 +160,38 @@ class Terminal:
         except OSError:
             self._output = b""
             raise
+
+
+def _sides(launch: Launch) -> tuple[int, int]:
+    """A pseudo-terminal; one of the container that is joined, if it makes any, for only those have
+    names there.
+    """
+    for word, *arguments in launch.before:
+        if word == "join":
+            try:
+                return _made_by(f"/proc/{arguments[0]}/root/dev/ptmx")
+            except OSError:
+                break
+    return os.openpty()
+
+
+def _made_by(path: str) -> tuple[int, int]:
+    """Raise OSError if the file there does not make pseudo-terminals; no other is opened."""
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        what = os.fstat(place)
+        if not stat.S_ISCHR(what.st_mode) or what.st_rdev != _PTMX:
+            raise OSError(f"{path} makes no terminals")
+        flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+        master = os.open(f"/proc/self/fd/{place}", flags)
+    finally:
+        os.close(place)
+    try:
+        fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+        return master, fcntl.ioctl(master, _TIOCGPTPEER, flags)
+    except OSError:
+        os.close(master)
+        raise
 
 
 def _writer() -> int:

@@ -78,9 +78,16 @@ class Person:
         assert self.modes == self.modes_before
         return code
 
+    def hang_up(self) -> None:
+        """Close the terminal, as when a connection breaks; the command ends by that."""
+        os.close(self._keyboard)
+        self._keyboard = -1
+        self.process.wait(30)
+
     def leave(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        os.close(self._keyboard)
+        if self._keyboard >= 0:
+            os.close(self._keyboard)
         os.close(self._terminal)

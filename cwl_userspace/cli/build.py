@@ -80,7 +80,9 @@ def command(context: Context, argv: Sequence[str]) -> int:
 def _options(context: Context, words: Words) -> Options:
     network = words.value("network")
     if network not in _NETWORKS:
-        raise UsageError(f"--network is {network!r}", "expected none, host or default")
+        raise UsageError(
+            f"{words.typed('network')} is {network!r}", "expected none, host or default"
+        )
     arguments = {}
     for text in words.list("build-arg"):
         name, equals, value = text.partition("=")

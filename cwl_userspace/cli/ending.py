@@ -63,12 +63,12 @@ def wait_for(record: dict[str, Any], patience: float = float("inf")) -> bool:
     return True
 
 
-def seconds(text: str) -> float:
-    """A time that was given; less than none means for ever, as in Docker."""
+def seconds(text: str, option: str) -> float:
+    """A time that an option was given; less than none means for ever, as in Docker."""
     try:
         found = float(text)
     except ValueError:
-        raise UsageError(f"--time is {text!r}", "expected a number of seconds") from None
+        raise UsageError(f"{option} is {text!r}", "expected a number of seconds") from None
     return found if found >= 0 else float("inf")
 
 

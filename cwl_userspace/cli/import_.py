@@ -43,8 +43,10 @@ def command(context: Context, argv: Sequence[str]) -> int:
     context.log.quiet = context.log.quiet or words.flag("quiet")
     config = _config(words.value("config"))
     if os.path.isdir(place):
+        tree = os.path.realpath(place)
+        chunks = tree_bytes(tree, made_here=sorted({tree, os.path.abspath(place)} - {"/"}))
         return asroot.exit_code(
-            lambda: guarded(lambda: add_tree(context, place, tree_bytes(place), names, config))
+            lambda: guarded(lambda: add_tree(context, place, chunks, names, config))
         )
     if squashfs.is_squashfs(place):
         return asroot.exit_code(lambda: guarded(lambda: _squashfs(context, place, names, config)))

@@ -37,7 +37,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         return show("logs", "[OPTIONS] CONTAINER", OPTIONS)
     if len(words.arguments) != 1:
         raise UsageError("logs needs one container", "see cwl-userspace ps -a")
-    tail = _count(words.value("tail", "all"))
+    tail = _count(words.value("tail", "all"), words.typed("tail"))
     since, until = _time("since", words.value("since")), _time("until", words.value("until"))
     subject = subjects.find(context, words.arguments[0])
     place = journal.path(context.settings.state, subject.id)
@@ -102,11 +102,12 @@ def _last(lines: Iterator[Line], count: int) -> Iterable[Line]:
     return [part for whole in kept for part in whole]
 
 
-def _count(text: str) -> int:
-    if text == "all":
+def _count(text: str, option: str) -> int:
+    """How many lines; -1 for all, as Docker takes any number below 0."""
+    if text == "all" or (text.startswith("-") and text[1:].isdecimal()):
         return -1
-    if not text.isdigit():
-        raise UsageError(f"--tail is {text!r}", "expected a number of lines, or all")
+    if not text.isdecimal():
+        raise UsageError(f"{option} is {text!r}", "expected a number of lines, or all")
     return int(text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from cwl_userspace import containers, runs
+from cwl_userspace import containers, ended, runs
 from cwl_userspace.cli.context import Context
 from cwl_userspace.errors import UserspaceError
 from cwl_userspace.reference import ImageReference
@@ -20,10 +20,12 @@ def image_names(context: Context) -> list[str]:
 
 
 def container_names(context: Context) -> list[str]:
-    """The names of all containers: those that were created, and those of runs."""
+    """The names of all containers: those that were created, that run, or that have ended."""
+    state = context.settings.state
     created = [container.name for container in containers.every(context.store)]
-    running = [record["name"] for record in runs.running(context.settings.state)]
-    return list(dict.fromkeys(filter(None, (*created, *running))))
+    running = [record.get("name") or "" for record in runs.running(state)]
+    over = [record["name"] for record in ended.every(state)]
+    return list(dict.fromkeys(filter(None, (*created, *running, *over))))
 
 
 def suggest(context: Context, words: Sequence[str], error: UserspaceError) -> None:
@@ -39,7 +41,8 @@ def suggest(context: Context, words: Sequence[str], error: UserspaceError) -> No
     for word in words:
         if word.startswith("-") or word not in error.message or word in spelled:
             continue
-        near = difflib.get_close_matches(word, spelled, 1, _ALIKE)
+        turned = [name for name in spelled if sorted(name) == sorted(word)]  # wbe for web
+        near = turned or difflib.get_close_matches(word, spelled, 1, _ALIKE)
         if near:
             ask = f"did you mean {spelled[near[0]]}?"
             error.hint = f"{ask} Else {error.hint}" if error.hint else ask

@@ -53,7 +53,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if words.arguments:
         raise UsageError(f"ps has no argument {words.arguments[0]!r}", "see cwl-userspace ps -a")
     context.store.check()
-    last = 1 if words.flag("latest") else _count(words.value("last"))
+    last = 1 if words.flag("latest") else _count(words.value("last"), words.typed("last"))
     given = filters(words.list("filter"), FILTERS)
     found = chosen(context, given, words.flag("all") or last > 0)
     rows = [_row(context, subject, words.flag("size")) for subject in found[-last:]]
@@ -68,12 +68,12 @@ def command(context: Context, argv: Sequence[str]) -> int:
     return 0
 
 
-def _count(text: str) -> int:
+def _count(text: str, option: str) -> int:
     """How many of the last are wanted; 0 for all."""
     if not text:
         return 0
     if not text.isascii() or not text.isdigit() or not int(text):
-        raise UsageError(f"--last is {text!r}", "expected a number such as 3")
+        raise UsageError(f"{option} is {text!r}", "expected a number such as 3")
     return int(text)
 
 

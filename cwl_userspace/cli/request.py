@@ -47,6 +47,15 @@ def request_of(words: Words, environ: Mapping[str, str]) -> RunRequest:
     )
 
 
+def check_ending(words: Words) -> None:
+    """Raise UsageError for a bad value of what says how the container is to be ended."""
+    stop_timeout(words)
+    if words.value("stop-signal"):
+        from cwl_userspace.cli.ending import signal
+
+        signal(words.value("stop-signal"))
+
+
 def stop_timeout(words: Words) -> float:
     """Seconds that a program has to end once it was asked to; raise UsageError for a bad value."""
     return _number(words.value("stop-timeout", str(GRACE)), "--stop-timeout")
@@ -63,7 +72,7 @@ def environment_of(words: Words, environ: Mapping[str, str]) -> Iterator[tuple[s
     for text in words.list("env"):
         name, equals, value = text.partition("=")
         if not name:
-            raise UsageError(f"--env is {text!r}", "expected NAME=VALUE")
+            raise UsageError(f"{words.typed('env')} is {text!r}", "expected NAME=VALUE")
         if equals:
             yield name, value
         elif name in environ:
@@ -115,7 +124,7 @@ def _root_size(words: Words) -> int:
 
 def _limits(words: Words) -> Limits:
     return Limits(
-        memory=_size(words.value("memory", "0"), "--memory"),
+        memory=_size(words.value("memory", "0"), words.typed("memory")),
         cpus=_number(words.value("cpus", "0"), "--cpus"),
         cpuset=_processors(words.value("cpuset-cpus")),
         seconds=_number(words.value("timeout", "0"), "--timeout"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cwl_userspace.cli.fetch import find_or_fetch
-from cwl_userspace.cli.request import request_of, stop_timeout
+from cwl_userspace.cli.request import check_ending, request_of
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import Words, parse
 from cwl_userspace.errors import EngineError, StoreError, UsageError, UserspaceError
@@ -49,7 +49,7 @@ def execute(context: Context, words: Words, identifier: str = "", quiet: bool = 
     open_closed_streams()
     context.log.quiet = context.log.quiet or words.flag("quiet")
     request = request_of(words, context.environ)
-    stop_timeout(words)  # a bad value is found before anything is fetched
+    check_ending(words)  # a bad value is found before anything is fetched
     kept: Sequence[int] = ()
     if context.environ.get("CWL_USERSPACE_MPI"):
         from cwl_userspace.cli.mpi import with_launcher
@@ -59,11 +59,11 @@ def execute(context: Context, words: Words, identifier: str = "", quiet: bool = 
     check_terminal(words)
     container = _container(context, words)
     if not words.flag("detach"):
-        return _enter(context, words, request, container, kept)
+        return _enter(context, words, request, container, kept, identifier)
     from cwl_userspace.cli.detach import detached
 
     def enter(session: Session) -> int:
-        return _enter(context, words, request, container, kept, session)
+        return _enter(context, words, request, container, kept, session.identifier, session)
 
     return detached(context, words, container, enter, identifier, quiet)
 
@@ -74,9 +74,13 @@ def _enter(
     request: RunRequest,
     container: Container | None,
     kept: Sequence[int],
+    identifier: str,
     session: Session | None = None,
 ) -> int:
-    """Run in a container of ``create``, or in an image; it is in use meanwhile."""
+    """Run in a container of ``create``, or in an image; it is in use meanwhile.
+
+    A run of an image has the id that is given, or a new one.
+    """
     if container is not None:
         from cwl_userspace.containers import with_container
 
@@ -87,7 +91,7 @@ def _enter(
         try:
             config = _config(words, container.config)
             spec = _spec(request, config, rootfs, context, own_tree=True)
-            return _run(context, words, spec, container, use, kept, session)
+            return _run(context, words, spec, container, use, kept, "", session)
         finally:
             use.end()
     record, rootfs, use = _image(context, words)
@@ -97,7 +101,7 @@ def _enter(
             use.end()
             rootfs, use = _owned(context, record)
             spec = _spec(request, _config(words, record.config), rootfs, context)
-        return _run(context, words, spec, record, use, kept, session)
+        return _run(context, words, spec, record, use, kept, identifier, session)
     finally:
         use.end()
 
@@ -193,6 +197,7 @@ def _run(
     origin: Record | Container,
     use: Use,
     kept: Sequence[int],
+    identifier: str,
     session: Session | None,
 ) -> int:
     from cwl_userspace import process
@@ -205,9 +210,7 @@ def _run(
     engine = choose(context.engine, context.settings, context.environ)
     by_engine = context.called_by_engine or _is_cwltool(words)
     copied = unmet.settle(context, words, spec, engine, by_engine)
-    identifier = os.urandom(32).hex()
-    if session is not None and isinstance(origin, Record):
-        identifier = session.identifier
+    identifier = identifier or os.urandom(32).hex()
     copies = engine.copies(spec) or bool(copied)
     private = private_directory(context.environ, identifier, large=copies)
     launch = unmet.launch(spec, engine, private, copied)

@@ -94,9 +94,10 @@ class Running:
     def _publish(self, words: Words) -> None:
         from cwl_userspace.forward import parse
 
+        option = words.typed("publish")
         if (words.value("network") or words.value("net")) == "none":
-            raise UsageError("--publish needs a network, and it is off", "leave out one of the two")
-        self._ports = [port for text in words.list("publish") for port in parse(text)]
+            raise UsageError(f"{option} needs a network, and it is off", "leave out one of the two")
+        self._ports = [port for text in words.list("publish") for port in parse(text, option)]
 
     def begin(self) -> None:
         """Say that it runs, under a name that nothing else has; raise UsageError if one has it."""

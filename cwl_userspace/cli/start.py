@@ -15,7 +15,7 @@ from cwl_userspace.errors import UsageError
 
 OPTIONS = (
     Option("-a --attach", FLAG, "wait for its end, with its output here"),
-    Option("-i --interactive", FLAG, "with --attach: pass standard input on"),
+    Option("-i --interactive", FLAG, "the same, and pass standard input on"),
     Option("--help", FLAG, "show this text"),
 )
 RESTART = (
@@ -30,9 +30,11 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if words.flag("help"):
         return show("start", "[OPTIONS] CONTAINER...", OPTIONS)
     names = ending.named(words, "start")
-    if words.flag("attach"):
+    if words.flag("attach") or words.flag("interactive"):
         if len(names) > 1:
-            raise UsageError("--attach is for one container", "name one")
+            raise UsageError("only one container can be attached to", "name one")
+        if not words.flag("interactive") and not os.isatty(0):  # whose ^C is for the program
+            os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
         return _start(context, subjects.find(context, names[0]), attached=True)
     for text in names:
         subject = subjects.find(context, text)
@@ -48,7 +50,7 @@ def restart(context: Context, argv: Sequence[str]) -> int:
     if words.flag("help"):
         return show("restart", "[OPTIONS] CONTAINER...", RESTART)
     given = words.value("timeout")
-    patience = ending.seconds(given) if given else None
+    patience = ending.seconds(given, words.typed("timeout")) if given else None
     for text in ending.named(words, "restart"):
         subject = subjects.find(context, text)
         _words(subject)
@@ -64,6 +66,7 @@ def _start(context: Context, subject: Subject, attached: bool) -> int:
         raise subjects.failure(f"the container {subject.shown!r} runs", "see cwl-userspace logs -f")
     words = _words(subject)
     words.flags["detach"] = not attached
+    words.flags["keep"] = True  # how it ends is known as if it were detached
     words.values.pop("cidfile", None)
     if subject.made is not None:
         words.arguments[:1] = [subject.id]

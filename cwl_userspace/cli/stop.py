@@ -22,7 +22,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if words.flag("help"):
         return show("stop", "[OPTIONS] CONTAINER...", OPTIONS)
     given = words.value("timeout")
-    patience = ending.seconds(given) if given else None
+    patience = ending.seconds(given, words.typed("timeout")) if given else None
     number = ending.signal(words.value("signal")) if words.value("signal") else 0
     for text in ending.named(words, "stop"):
         ending.stop(subjects.find(context, text), number, patience)

@@ -43,23 +43,25 @@ class HelpAsked(Exception):
 class Words:
     """What a verb was given: options by the last of their spellings, and the arguments."""
 
-    __slots__ = ("arguments", "flags", "lists", "values")
+    __slots__ = ("arguments", "flags", "lists", "spellings", "values")
+    _SAVED = ("arguments", "flags", "lists", "values")
 
     def __init__(self) -> None:
         self.flags: dict[str, bool] = {}
         self.values: dict[str, str] = {}
         self.lists: dict[str, list[str]] = {}
         self.arguments: list[str] = []
+        self.spellings: dict[str, str] = {}
 
     def to_json(self) -> dict[str, Any]:
         """The words as plain values."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self._SAVED}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Words:
         """What ``to_json`` gave."""
         words = cls()
-        for name in cls.__slots__:
+        for name in cls._SAVED:
             setattr(words, name, values[name])
         return words
 
@@ -74,6 +76,10 @@ class Words:
     def list(self, name: str) -> Sequence[str]:
         """All values that were given, in order."""
         return self.lists.get(name, [])
+
+    def typed(self, name: str) -> str:
+        """An option as it was last spelled, for what is to be said of its value."""
+        return self.spellings.get(name, f"--{name}")
 
 
 def parse(
@@ -140,6 +146,7 @@ def _take(
         if not rest:
             raise UsageError(f"{spelling} needs a value", _see(verb))
         value = rest.pop(0)
+    words.spellings[option.name] = spelling
     if option.kind == LIST:
         words.lists.setdefault(option.name, []).append(value)
     else:

@@ -7,6 +7,7 @@ again, upon the same root and with the same binds and guards.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,10 +15,11 @@ from cwl_userspace import lineage
 from cwl_userspace.engines.base import Launch
 from cwl_userspace.engines.lookup import find_program
 from cwl_userspace.engines.view import View
-from cwl_userspace.errors import EngineError
+from cwl_userspace.errors import EngineError, UsageError
 from cwl_userspace.script import script
 
-_BY_NAMESPACES = ("userns", "chroot", "bwrap", "runc", "crun", "charliecloud")
+# Those whose containers have a root that is theirs alone, wherever its directory goes.
+BY_NAMESPACES = ("userns", "chroot", "bwrap", "runc", "crun", "charliecloud")
 _NO_SUCH_PROCESS = "its processes have ended"
 # What binds the program itself, and not the container.
 _BINDING = ("drop_capabilities", "no_new_privileges")
@@ -53,7 +55,7 @@ class Joining:
         self._launch = launch
         self.engine: str = launch["engine"]
         self._pid = 0
-        if self.engine in _BY_NAMESPACES:
+        if self.engine in BY_NAMESPACES:
             self._pid = _inside(launch, keeper)
         elif self.engine != "proot":
             raise EngineError(
@@ -75,7 +77,10 @@ class Joining:
         return f"/proc/{self._pid}/root"
 
     def launch(self, program: Program) -> Launch:
-        """How to start a program in the container; raise EngineError if it cannot be that user."""
+        """How to start a program in the container; raise EngineError if it cannot be that user,
+        UsageError if there is no such directory.
+        """
+        self._check_directory(program.working_dir)
         if self.engine == "proot":
             return self._by_proot(program)
         start = _start(self._pid)
@@ -123,6 +128,20 @@ class Joining:
                 f"a program cannot be user {user[0]} there: the container has user {lines[0][0]}"
                 " alone",
                 "start the container with -u",
+            )
+
+    def _check_directory(self, directory: str) -> None:
+        """Raise UsageError for a place that is no directory there; proot would take another."""
+        view = self._view() if self.engine == "proot" else View(f"/proc/{self._pid}/root")
+        try:
+            found = stat.S_ISDIR(os.stat(view.host(view.resolve(directory))).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            found = False
+        except OSError:
+            return  # a program there may see more of it than we do
+        if not found:
+            raise UsageError(
+                f"the container has no directory {directory!r}", "choose another with --workdir"
             )
 
     def _by_proot(self, program: Program) -> Launch:

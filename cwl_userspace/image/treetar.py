@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cwl_userspace.errors import StoreError
 from cwl_userspace.image import tar
@@ -46,12 +46,18 @@ def walk(root: bytes) -> Iterator[tuple[tar.Entry, bytes]]:
                 yield tar.Entry(tar.HARD_LINK, name, first, mode, 0, mtime), path
 
 
-def tree_bytes(rootfs: str, exact: bool = False) -> Iterator[bytes]:
+def tree_bytes(rootfs: str, exact: bool = False, made_here: Sequence[str] = ()) -> Iterator[bytes]:
     """The bytes of a tree as one tar; raise StoreError for what cannot be read.
 
-    Times are whole seconds, as in layers, or ``exact``.
+    Times are whole seconds, as in layers, or ``exact``. A link whose target begins with one of the
+    paths ``made_here`` of the tree leads to the rest of that: under fakechroot, every link to
+    ``/lib`` is made as one to ``TREE/lib``.
     """
+    places = [os.fsencode(path) for path in made_here]
     for entry, path in walk(os.fsencode(rootfs)):
+        for place in places:
+            if entry.link.startswith(place + b"/"):
+                entry.link = entry.link[len(place) :]
         if exact:
             entry.mtime = os.lstat(path).st_mtime_ns / 1e9
         yield from member(entry, content_of(path))

@@ -57,10 +57,10 @@ def answer(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     context = Context(caller, "", words.flag("quiet"))
     if verb == "pull":
         return load("pull")(context, words.arguments[:1])
-    given = [f"--volume={text}" for text in words.list("volume")]
-    given += ["--env=HOME=/root", *(f"--env={text}" for text in words.list("env"))]
+    given = [f"{words.typed('volume')}={text}" for text in words.list("volume")]
+    given += ["--env=HOME=/root", *(f"{words.typed('env')}={text}" for text in words.list("env"))]
     given += [
-        f"--{name}={words.value(name)}"
+        f"{words.typed(name)}={words.value(name)}"
         for name in ("entrypoint", "workdir", "rootfs")
         if words.value(name)
     ]

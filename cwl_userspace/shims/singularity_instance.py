@@ -83,7 +83,7 @@ def _stop(context: Context, argv: Sequence[str]) -> int:
         if not words.arguments:
             raise UsageError("instance stop needs a name", "see instance list, or give --all")
         found = [_named(context, text) for text in words.arguments]
-    patience = ending.seconds(words.value("timeout", str(ending.PATIENCE)))
+    patience = ending.seconds(words.value("timeout", str(ending.PATIENCE)), words.typed("timeout"))
     number = ending.signal(words.value("signal", "TERM"))
     for record in found:
         if words.flag("force") or not ending.end(record, number, patience):

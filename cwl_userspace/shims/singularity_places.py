@@ -46,7 +46,7 @@ def places(words: Words, rootfs: str, home: str, cwd: str, private: str) -> Plac
     found = Places()
     hidden = {name for text in words.list("no-mount") for name in text.split(",")}
     contained = words.flag("contain")
-    own = _Own(words.value("workdir"), private, found)
+    own = _Own(words, private, found)
     _home(words, found, home, contained, hidden, own)
     if contained:
         own.work("/tmp", "tmp")
@@ -59,9 +59,9 @@ def places(words: Words, rootfs: str, home: str, cwd: str, private: str) -> Plac
         found.mounts.append(Mount(os.path.realpath(cwd), cwd))
     for text in words.list("scratch"):
         for directory in text.split(","):
-            own.scratch(directory)
+            own.scratch(directory, words.typed("scratch"))
     for text in words.list("bind"):
-        found.mounts += binds(text)
+        found.mounts += binds(text, words.typed("bind"))
     found.mounts += [mount(text) for text in words.list("mount")]
     found.working_dir = words.value("pwd") or _working_dir(found, rootfs, cwd)
     return found
@@ -81,29 +81,35 @@ def _home(
     elif os.path.isdir(source) and found.home != "/":
         found.mounts.append(Mount(os.path.realpath(source), found.home))
     elif asked:
-        raise UsageError(f"--home is {words.value('home')!r}", "expected a directory that is there")
+        raise UsageError(
+            f"{words.typed('home')} is {words.value('home')!r}",
+            "expected a directory that is there",
+        )
 
 
 class _Own:
     """Makes directories that are the container's alone, below --workdir if that was given."""
 
-    def __init__(self, workdir: str, private: str, found: Places) -> None:
+    def __init__(self, words: Words, private: str, found: Places) -> None:
+        workdir = words.value("workdir")
         self._workdir = os.path.abspath(workdir) if workdir else ""
         self._private = private
         self._found = found
         if workdir and not os.path.isdir(workdir):
-            raise UsageError(f"--workdir is {workdir!r}", "expected a directory that is there")
+            raise UsageError(
+                f"{words.typed('workdir')} is {workdir!r}", "expected a directory that is there"
+            )
 
     def work(self, target: str, name: str) -> None:
         """A directory below --workdir; without that the engine has one in memory."""
         if self._workdir:
             self.directory(target, name)
 
-    def scratch(self, target: str) -> None:
+    def scratch(self, target: str, option: str) -> None:
         """An empty directory at a place."""
         name = target.strip("/")
         if not name or ".." in name.split("/"):
-            raise UsageError(f"--scratch is {target!r}", "expected a directory of the container")
+            raise UsageError(f"{option} is {target!r}", "expected a directory of the container")
         self.directory(f"/{name}", f"scratch/{name}")
 
     def directory(self, target: str, name: str) -> None:
@@ -116,7 +122,7 @@ class _Own:
         self._found.mounts.append(Mount(path, target))
 
 
-def binds(text: str) -> Iterator[Mount]:
+def binds(text: str, option: str) -> Iterator[Mount]:
     """``SRC[:DST[:OPTIONS]]``, several with commas between them; ``\\:`` and ``\\,`` are plain.
 
     Options of a bind may have commas themselves, so what is only options belongs to the one before.
@@ -130,11 +136,11 @@ def binds(text: str) -> Iterator[Mount]:
     for piece in pieces:
         parts = [part.replace("\\:", ":").replace("\\,", ",") for part in _COLON.split(piece)]
         if len(parts) > 3 or not parts[0]:
-            raise UsageError(f"--bind is {piece!r}", "expected SRC[:DST[:ro]]")
+            raise UsageError(f"{option} is {piece!r}", "expected SRC[:DST[:ro]]")
         source, target, options = [*parts, "", ""][:3]
         real = os.path.realpath(source)
         if not os.path.exists(real):
-            raise UsageError(f"the source {source!r} of --bind does not exist", "make it first")
+            raise UsageError(f"the source {source!r} of {option} does not exist", "make it first")
         yield Mount(real, target or os.path.abspath(source), "ro" in options.split(","))
 
 

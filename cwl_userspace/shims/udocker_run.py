@@ -207,8 +207,8 @@ def _options(context: Context, words: Words, config: ImageConfig) -> Iterator[st
             values.append(words.values[option.name])
         if option.name == "env":
             values = [*_environment(words, config, environ), *values]
-        yield from (f"--{option.name}={value}" for value in values)
-    yield from (f"--volume={volume}" for volume in _volumes(context, words))
+        yield from (f"{words.typed(option.name)}={value}" for value in values)
+    yield from (f"{words.typed('volume')}={volume}" for volume in _volumes(context, words))
     if words.flag("dri"):
         yield from (f"--device={path}" for path in sorted(glob.glob("/dev/dri/*[0-9]")))
     user = _user(context, words, config)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers import ENGINES, PATIENCE, Home, Word, all_gone, marker, waiting, with_marker
+from tests.containers import ENGINES, PATIENCE, Box, Home, all_gone, marker, waiting, with_marker
 from tests.detached import Stay, asked, free_port
+from tests.terminals import Person
 
 LOOP = "while :; do sleep 0.1; done"
 
@@ -45,14 +46,16 @@ def supervisor(stay: Stay, name: str) -> int:
 
 
 def test_it_survives_its_shell_answers_logs_stops_and_is_known_afterwards(stay: Stay) -> None:
-    """The shell has a terminal of its own, whose hang-up reaches all that belong to it."""
+    """The other side of its shell's terminal is closed, as when a connection breaks."""
     name, port, word = stay.name(), free_port(), marker()
     serve = f"echo serving {word}; exec nc -ll -p {port} -e cat"
-    command = stay.home.command("--engine", stay.engine, "run", "-d", "--name", name,
-                                "-e", f"WORD={word}", "busybox", "sh", "-c", serve)  # fmt: skip
-    shell: list[Word] = ["setsid", "sh", "-c", 'echo shell $$; "$@"; kill -HUP 0', "sh", *command]
-    ran = subprocess.run(shell, env=stay.home.environment, capture_output=True, timeout=PATIENCE)
-    assert len(ran.stdout.split()[-1]) == 64, ran
+    words = ("-d", "--name", name, "-e", f"WORD={word}", "busybox", "sh", "-c", serve)
+    login = Person(Box(stay.home, stay.engine), *words, shell='"$@" && echo star""ted; sleep 1000')
+    try:
+        assert login.sees("started")
+        login.hang_up()
+    finally:
+        login.leave()
     assert asked(port, b"hi\n") == b"hi\n"
     assert stay.log_has(name, f"serving {word}\n")
     assert stay.status(name).startswith("running, Up (process ")
@@ -98,6 +101,8 @@ def test_exec_joins_it(stay: Stay) -> None:
     assert stay.exec(name, "cat /tmp/more").text == "more\n"
     missing = stay.call("exec", name, "no-such-program")
     assert missing.code == 127 and "'no-such-program'" in missing.complaint
+    nowhere = stay.exec(name, "pwd", "-w", "/no/such")
+    assert nowhere.code == 125 and "has no directory '/no/such'" in nowhere.complaint
 
 
 def test_what_exec_has_started_ends_with_the_container(stay: Stay) -> None:
@@ -137,6 +142,7 @@ def test_what_cannot_start_fails_at_once_and_is_not_known(stay: Stay) -> None:
         (["busybox", "/bin/not-executable"], 126, "'/bin/not-executable'"),
         (["no-such-image:1", "true"], 125, "no-such-image:1"),
         (["--restart", "always", "busybox", "true"], 125, "--restart is 'always'"),
+        (["--stop-signal", "NOPE", "busybox", "true"], 125, "no signal 'NOPE'"),
         (["-p", "80:81", "--net", "none", "busybox", "true"], 125, "needs a network"),
     ):
         failed = stay.call("--offline", "run", "-d", "--name", name, *words)
@@ -164,6 +170,8 @@ def test_logs_keep_streams_and_times_apart(any_stay: Stay) -> None:
     ran = any_stay.call("logs", name)
     assert (ran.code, ran.out, ran.err) == (0, b"one\nthree\nend", b"two\n")
     assert any_stay.call("logs", "--tail", "1", name).out == b"end"
+    assert any_stay.call("logs", "--tail", "-1", name) == ran
+    assert any_stay.call("logs", "--since", "1h", name) == ran
     assert any_stay.call("logs", "--since", "2100-01-01", name).out == b""
     stamp, _, text = any_stay.call("logs", "-t", "-n", "1", name).out.partition(b" ")
     assert text == b"end" and stamp.startswith(b"20") and stamp.endswith(b"Z")
@@ -227,4 +235,4 @@ def test_ports_that_have_no_meaning_are_refused(any_stay: Stay, text: str) -> No
         assert any_stay.call("run", "-p", text, "busybox", "true").code == 0
         return
     refused = any_stay.call("run", "-p", text, "busybox", "true")
-    assert refused.code == 125 and "--publish" in refused.complaint
+    assert refused.code == 125 and f"-p {text!r}" in refused.complaint.replace(" is ", " ")

@@ -155,3 +155,19 @@ def test_a_squashfs_that_is_damaged_is_refused_and_leaves_nothing(
     target.write_bytes(target.read_bytes()[:600])
     assert "unsquashfs ended with" in home.call("import", target, "no:1").complaint
     assert os.listdir(home.place / "store" / "tmp") == []
+
+
+def test_a_link_to_where_the_tree_itself_is_stays_inside(home: Home, tmp_path: Path) -> None:
+    """Under fakechroot all links to other places of a tree are made so."""
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc/real").write_text("found")
+    (tmp_path / "alias").symlink_to(tree)
+    links = {"own": f"{tree}/etc/real", "alias": f"{tmp_path}/alias/etc", "away": f"{tree}s/etc"}
+    for name, target in links.items():
+        (tree / "etc" / name).symlink_to(target)
+    assert home.call("import", tmp_path / "alias", "linked:1").code == 0
+    kept = home.tree("linked:1") / "etc"
+    assert {name: os.readlink(kept / name) for name in links} == {
+        **{"own": "/etc/real", "alias": "/etc", "away": f"{tree}s/etc"}
+    }
