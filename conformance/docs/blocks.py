@@ -133,4 +133,5 @@ def every_step() -> Iterator[tuple[Mapping[str, Any], list[Step]]]:
         raise Problem(f"{PLAN.relative_to(TOP)} speaks of {name}, which is not there")
     for page in there:
         entry = known.get(str(page.relative_to(TOP)), {})
-        yield entry, steps(page, entry.get("blocks", []))
+        if "whole" not in entry:
+            yield entry, steps(page, entry.get("blocks", []))

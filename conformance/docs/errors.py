@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 
 from conformance.docs.messages import VALUE, Message, messages
@@ -49,7 +50,7 @@ def _lines() -> Iterator[str]:
     grouped: dict[str, dict[str, Message]] = {}
     for message in messages():
         # What is only put in has its sentence elsewhere.
-        if sum(map(str.isalpha, message.text)) > 3:
+        if sum(map(str.isalpha, message.text)) > 3 and not message.text[0].isupper():
             grouped.setdefault(message.error, {}).setdefault(message.text, message)
     yield from heading("Every error", "=")
     yield MADE
@@ -73,4 +74,4 @@ def _section(name: str, found: Mapping[str, Message]) -> Iterator[str]:
 
 def _literal(text: str) -> str:
     """As it is, on one line: literal text may not begin or end with a space, nor be empty."""
-    return f"``{' '.join(text.split())}``"
+    return f"``{' '.join(re.sub(f'{VALUE}+', VALUE, text).split())}``"

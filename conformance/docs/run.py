@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from conformance.docs.blocks import OCCASIONS, Step, every_step, plan
+from conformance.docs.blocks import OCCASIONS, TOP, Step, every_step, plan
 from conformance.docs.shell import Reader, Result
 from conformance.problem import Problem
 
@@ -51,7 +51,7 @@ class Session:
         """Do all of it, in a place that is removed afterwards."""
         place = Path(tempfile.mkdtemp(prefix="docs-", dir=self._given.scratch))
         config = _CONFIG.format(images=self._given.images)
-        reader = Reader(place, config, bool(self._page.get("bare")), {})
+        reader = Reader(place, config, bool(self._page.get("bare")), {"CHECKOUT": str(TOP)})
         try:
             if self._prepared(reader):
                 for step in self._steps:
