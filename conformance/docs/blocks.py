@@ -26,7 +26,7 @@ KINDS = {
     "output": "what the block before it prints, with ... for what differs from run to run",
     "settings": "a configuration file, which our own parser must take",
     "text": "nothing to execute; the value says what it is",
-    "elsewhere": "commands that a named program runs; its file must be there and be named by CI or tox",
+    "elsewhere": "commands that a program of ours runs, which CI or tox starts",
     "not_run": "commands that are run nowhere, for the reason given",
 }
 OCCASIONS = ("quick", "long", "toil", "slurm")

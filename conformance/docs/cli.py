@@ -61,7 +61,10 @@ def _verb(asked: HelpAsked) -> Iterator[str]:
 
 def _options(options: Sequence[Option]) -> Iterator[str]:
     yield from _terms(
-        (", ".join(option.spellings) + (f" {option.metavar}" if option.metavar else ""), option.help)
+        (
+            ", ".join(option.spellings) + (f" {option.metavar}" if option.metavar else ""),
+            option.help,
+        )
         for option in options
     )
 

@@ -18,10 +18,10 @@ SEE = {
     "ImageError": "`documents <documents.rst>`_, `singularity's files <singularity.rst>`_",
     "ImageNotFound": "`without the internet <offline.rst>`_",
     "Offline": "`without the internet <offline.rst>`_",
-    "RegistryError": "`without the internet <offline.rst>`_, \"Registries, logins, proxies\"",
-    "AuthenticationError": "`without the internet <offline.rst>`_, \"Registries, logins, proxies\"",
+    "RegistryError": '`without the internet <offline.rst>`_, "Registries, logins, proxies"',
+    "AuthenticationError": '`without the internet <offline.rst>`_, "Registries, logins, proxies"',
     "ContentMismatch": "`care of a store <care.rst>`_",
-    "LayerError": "`architecture <architecture.rst>`_, \"Images that mean harm\"",
+    "LayerError": '`architecture <architecture.rst>`_, "Images that mean harm"',
     "ContainerNotFound": "`containers that stay <containers.rst>`_",
     "StoreError": "`the store <store.rst>`_, `clusters <clusters.rst>`_",
     "EngineError": "`engines <engines.rst>`_, `for administrators <admin.rst>`_",
@@ -35,8 +35,8 @@ SEE = {
 _HEAD = f"""\
 Every error that has a sentence of its own, as the code has it, with the hint that follows it after
 a semicolon; {VALUE} stands for what is put in when it happens. What to do about the likely ones is
-told in `Troubleshooting <troubleshooting.rst>`_. An error begins with ``cwl-userspace:`` and ends with
-the exit code that stands here; ``cwl-userspace --debug VERB`` shows where it comes from. What has no
+told in `Troubleshooting <troubleshooting.rst>`_. An error begins with ``cwl-userspace:``, and its
+exit code stands here; ``cwl-userspace --debug VERB`` shows where it comes from. What has no
 sentence of its own (``no such file or directory: ...``) is the system's word for it.
 """
 

@@ -1,4 +1,4 @@
-"""Read a page as plain reStructuredText, as a forge shows it: Sphinx's own directives say nothing."""
+"""Read a page as plain reStructuredText, as a forge does: Sphinx's own directives say nothing."""
 
 from __future__ import annotations
 
@@ -16,20 +16,14 @@ class _Nothing(Directive):
     has_content = True
     optional_arguments = 1
     final_argument_whitespace = True
-    option_spec = None
+    option_spec = dict.fromkeys(("hidden", "caption", "members"), directives.unchanged)
 
     def run(self) -> list[nodes.Node]:
         return []
 
 
-class _AnyOptions(dict[str, object]):
-    def __missing__(self, name: str) -> object:
-        return directives.unchanged
-
-
 def document(page: Path) -> tuple[nodes.document, str]:
     """The tree of a page, and what docutils complains of."""
-    _Nothing.option_spec = _AnyOptions()
     for name in ("toctree", "automodule"):
         directives.register_directive(name, _Nothing)
     said = io.StringIO()

@@ -8,9 +8,9 @@ from conformance.docs.rst import MADE, heading
 from tests.test_architecture import GUARDED, MAY_USE, ROOMS
 
 _HEAD = """\
-``tests/test_architecture.py`` fails when a module imports from a room that its own may not use. These
-are its tables, from the top down; `Architecture <architecture.rst>`_ says why. In the picture an arrow
-that follows from others is left out.
+``tests/test_architecture.py`` fails when a module imports from a room that its own may not use.
+These are its tables, from the top down; `Architecture <architecture.rst>`_ says why. In the picture
+an arrow that follows from others is left out.
 
 .. image:: rooms.svg
    :alt: rooms in rows, each above those that it may use

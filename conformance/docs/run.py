@@ -77,7 +77,9 @@ class Session:
             path.write_text(reader.located(step.block.text) + "\n", encoding="utf-8")
         elif step.kind == "output" and self._last.text:
             if not _CHECKER.check_output(
-                step.block.text + "\n", self._last.text, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+                step.block.text + "\n",
+                self._last.text,
+                doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
             ):
                 self._fail(f"{step.block} is not what was printed", self._last.text)
         elif step.kind == "settings":
