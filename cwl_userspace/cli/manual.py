@@ -165,7 +165,7 @@ VARIABLES: Mapping[str, str] = {
     "CWL_USERSPACE_PROOT": "which proot to take",
 }
 FILES: Mapping[str, str] = {
-    "~/.config/cwl-userspace/config.yml": "the settings, as README.rst shows them",
+    "~/.config/cwl-userspace/config.yml": "the settings, as docs/settings.rst has them",
     "~/.cache/cwl-userspace": "the store, if no other is named",
     "~/.local/state/cwl-userspace/log": "what was said, and what did not matter enough to be said",
 }

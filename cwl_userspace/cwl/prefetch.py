@@ -38,7 +38,8 @@ def tools(process: Process) -> Iterator[UserspaceCommandLineTool]:
     """
     if isinstance(process, UserspaceCommandLineTool):
         yield process
-    for step in getattr(process, "steps", ()):
+    # cwltool shuffles a workflow's steps.
+    for step in sorted(getattr(process, "steps", ()), key=lambda step: str(step.id)):
         yield from tools(step.embedded_tool)
     # What generates processes holds the tool that it runs first.
     if isinstance(process, ProcessGenerator):

@@ -1,0 +1,59 @@
+"""Every command of the documentation is accounted for, and pages that are made are made anew."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from docutils import nodes
+
+from conformance.docs.__main__ import PAGES
+from conformance.docs.blocks import TOP, every_step, plan, steps
+from conformance.docs.messages import VALUE, messages, templates
+from conformance.docs.plain import document
+from conformance.problem import Problem
+
+pytestmark = pytest.mark.once
+
+STORE = TOP / "docs/store.rst"
+ENTRIES = plan()["pages"]["docs/store.rst"]["blocks"]
+
+
+def test_every_block_is_run_or_says_why_not() -> None:
+    assert sum(step.kind == "run" for _, found in every_step() for step in found) > 40
+
+
+def test_a_block_that_nobody_accounts_for_is_an_error() -> None:
+    with pytest.raises(Problem, match=r"docs/store\.rst:.* is not accounted for"):
+        steps(STORE, ENTRIES[:-1])
+
+
+def test_an_account_of_a_block_that_is_gone_is_an_error() -> None:
+    with pytest.raises(Problem, match="no block that begins with 'cwl-userspace gone'"):
+        steps(STORE, [*ENTRIES, {"begins": "cwl-userspace gone", "run": "quick"}])
+
+
+def test_a_line_is_left_out_only_if_it_is_there() -> None:
+    with pytest.raises(Problem, match="no line that begins with 'gone'"):
+        steps(STORE, [{**ENTRIES[0], "leave_out": {"gone": "it was here"}}, *ENTRIES[1:]])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_that_is_made_is_what_the_code_says(name: str) -> None:
+    """If this fails: python -m conformance.docs"""
+    made: Callable[[], str] = PAGES[name]
+    assert (TOP / name).read_text("utf-8") == made()
+
+
+def test_every_error_that_is_explained_is_one_that_the_code_has() -> None:
+    tree, _ = document(TOP / "docs/troubleshooting.rst")
+    explained = [
+        term.astext()
+        for term in tree.findall(nodes.term)
+        if isinstance(term.children[0], nodes.literal) and len(term.children) == 1
+    ]
+    said = templates() | {message.text for message in messages()}
+    known = {re.sub(f"{VALUE}+", VALUE, text) for text in said}
+    assert len(explained) > 30
+    assert [text for text in explained if not any(text in one for one in known)] == []
