@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.geteuid() == 0 and options.user != "root":
             _as_user(options, words)
         bench = _bench(options)
+        # What is running below us ends with what it is in, as it does by ^C.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         begin(bench)
         try:
             if options.check:
@@ -119,12 +123,18 @@ def _measure(bench: Bench, names: Sequence[str], again: bool) -> int:
     """Measure what is missing, and put all that there is into one file."""
     kept = bench.work / "parts"
     kept.mkdir(exist_ok=True)
+    failed = []
     for name in names:
         path = kept / f"{name}.json"
         if path.exists() and not again:
             print(f"{name}: measured already", file=sys.stderr)
             continue
-        part = _part(bench, name)
+        try:
+            part = _part(bench, name)
+        except Exception:  # hours of other parts are not to be lost with one
+            traceback.print_exc()
+            failed.append(name)
+            continue
         aside = path.with_suffix(".partial")
         aside.write_text(json.dumps(as_json(part)))
         aside.replace(path)
@@ -136,7 +146,9 @@ def _measure(bench: Bench, names: Sequence[str], again: bool) -> int:
     target = bench.work / "results.json"
     write(Results(describe(bench.scratch), parts), target)
     print(f"{target}: take it over by: python -m conformance.benchmarks.page --add {target}")
-    return 0
+    if failed:
+        print(f"not measured, see above: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _part(bench: Bench, name: str) -> Part:
@@ -149,6 +161,13 @@ def _part(bench: Bench, name: str) -> Part:
     seconds = time.monotonic() - start
     print(f"{name}: {seconds:.0f} s", file=sys.stderr)
     date = time.strftime("%Y-%m-%d")
+    # What programs have said names places of this machine, which say nothing to anybody else.
+    tables = [
+        table._replace(
+            left_out={n: s.replace(str(bench.work), "DIR") for n, s in table.left_out.items()}
+        )
+        for table in tables
+    ]
     measured = (date, round(before, 2), others.processors, round(seconds, 1))
     return Part(tables, *measured, bench.quick, commit())
 
@@ -156,6 +175,8 @@ def _part(bench: Bench, name: str) -> Part:
 def _check(bench: Bench) -> int:
     """Measure the ratios of the README again; 1 if one of them is not what stands there."""
     stored = read(STORED)
+    if not ratios.needed(stored):
+        raise Problem(f"'{STORED}' has no ratio that was measured on a machine at rest")
     parts = {
         name: _part(bench._replace(ways=tuple(sorted(ways)), exact=True), name)
         for name, ways in ratios.needed(stored).items()

@@ -69,14 +69,11 @@ def in_readme(readme: str, results: Results) -> str:
     before, _, rest = readme.partition(_START)
     _, _, after = rest.partition(_END)
     rows = [["ratio", "median", "least to most"]]
-    for ratio in ratios.RATIOS:
-        found = ratios.value(ratio, results)
-        if found:
-            range_ = f"{found.least:.2f} to {found.most:.2f}"
-            rows.append([ratio.sentence, f"{found.median:.2f}", range_])
-    busy = [part for part in results.parts.values() if part.quick or part.load > BUSY]
-    note = "Measured in haste, or on a busy machine: to be measured again.\n\n" if busy else ""
-    return f"{before}{_START}\n{_grid(rows)}\n{note}{_END}{after}"
+    for ratio, found in ratios.stated(results):
+        range_ = f"{found.least:.2f} to {found.most:.2f}"
+        rows.append([ratio.sentence, f"{found.median:.2f}", range_])
+    text = _grid(rows) if len(rows) > 1 else "Not yet measured on a machine at rest.\n"
+    return f"{before}{_START}\n{text}\n{_END}{after}"
 
 
 def _machine(results: Results) -> str:

@@ -23,7 +23,7 @@ from cwl_userspace.store.store import Store
 
 NODES, QUICK_NODES = (1, 4, 16, 64, 256, 1000), (1, 16)
 # Simulated seconds after which a way is said not to have come to an end.
-HORIZON = 600.0
+HORIZON = 300.0
 ABOUT = """\
 A model of processors, a registry, a file server and leases
 (``conformance/benchmarks/cluster.py``), with what was measured of one process put in. All jobs
