@@ -45,10 +45,10 @@ class _Hashing:
         return self._target.write(data)
 
 
-def write_layer(layout: Layout, entries: Iterable[Entry]) -> Layer:
+def write_layer(layout: Layout, entries: Iterable[Entry], level: int = 6) -> Layer:
     with layout.writing() as blob:
         # No name and no time in the gzip header, or equal layers would differ.
-        with gzip.GzipFile("", "wb", 6, blob, mtime=0) as packed:
+        with gzip.GzipFile("", "wb", level, blob, mtime=0) as packed:
             plain = _Hashing(packed)
             with tarfile.open(
                 fileobj=plain,  # type: ignore[call-overload]

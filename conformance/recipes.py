@@ -92,7 +92,7 @@ RECIPES = (
         cmd=("bash",),
         on_demand=True,
     ),
-    # For conformance.benchmarks.pull: as large as what people fetch; the second extends the first.
+    # For conformance.benchmarks: as large as what people fetch; the second extends the first.
     Recipe(
         "docker.io/cwluserspace/whole:1",
         layers=(_whole(),),

@@ -28,8 +28,11 @@ os.rmdir(".probe")
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-def account(name: str) -> pwd.struct_passwd:
-    """The user of this name, made if need be, with no subordinate ids; called by root alone."""
+def account(name: str, subordinate_ids: bool = False) -> pwd.struct_passwd:
+    """The user of this name, made if need be; called by root alone.
+
+    A new one has no subordinate ids, unless they are asked for and the system gives any.
+    """
     try:
         return pwd.getpwnam(name)
     except KeyError:
@@ -41,7 +44,7 @@ def account(name: str) -> pwd.struct_passwd:
             f"there is no user '{name}', and no useradd to make it with",
             "name one that there is: --user NAME, or run this as a user without rights",
         )
-    limits = ["-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0"]
+    limits = [] if subordinate_ids else ["-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0"]
     done = subprocess.run(
         [useradd, "--create-home", *limits, name], capture_output=True, text=True, check=False
     )
@@ -53,13 +56,19 @@ def account(name: str) -> pwd.struct_passwd:
     return pwd.getpwnam(name)
 
 
-def go_on_as(name: str, words: Sequence[str], writable: Path, variables: Sequence[str]) -> None:
+def go_on_as(
+    name: str,
+    words: Sequence[str],
+    writable: Path,
+    variables: Sequence[str],
+    subordinate_ids: bool = False,
+) -> None:
     """Runs this Python with these words as that user, in place of this process.
 
     The folder becomes the user's. Raises a Problem if the user cannot get at this Python, at this
     checkout or at the folder.
     """
-    entry = account(name)
+    entry = account(name, subordinate_ids)
     writable.mkdir(parents=True, exist_ok=True)
     shutil.chown(writable, entry.pw_uid, entry.pw_gid)
     environment = {one: os.environ[one] for one in (*_KEPT, *variables) if one in os.environ}

@@ -1,40 +1,26 @@
-"""Time how images are fetched and unpacked, beside curl, gzip and tar, from a registry on loopback.
+"""How images are fetched and unpacked, beside curl, gzip and tar, from a registry on loopback.
 
-usage: python -m conformance.benchmarks.pull [--runs N] [--only NAMES] LAYOUT IMAGE...
-
-LAYOUT is an OCI image layout that has each IMAGE, as conformance.images makes one, of layers packed
-with gzip. Everything goes to TMPDIR: have it on a fresh file system, such as a tmpfs, since ext4 is
-slow to make files where many were removed. docker-registry and skopeo are needed; of ch-image,
-podman, udocker and umoci whatever is installed is measured as well. ch-image speaks nothing but
-https, so it asks a second registry in front of the same images, with a certificate that openssl
-makes; it does not look at that. All take turns, --runs times
-over, so that a drift of the machine meets them all. What is fetched is looked at, too: files that
-the first, which is the floor, has and another has not are said to be missing. ch-image adds some.
-
-Of several images each is also fetched by ours into a store that has those before it: with layers in
-common at its beginning, that costs only what is new.
+What is fetched is looked at, too: files that the floor has and another has not are said to be
+missing; ch-image adds some. It speaks nothing but https, so it asks a second registry in front of
+the same images, with a certificate that openssl makes; it does not look at that.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import json
 import os
-import pwd
 import shutil
-import socket
-import statistics
 import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from cwl_userspace.image.confine import remove_tree
+from conformance.benchmarks import registry
+from conformance.benchmarks.bench import BIO, IMAGE, WHOLE, Bench, full_name
+from conformance.benchmarks.peers import install_udocker
+from conformance.benchmarks.registry import Hosts, Image
+from conformance.benchmarks.tables import Row, Table, rows
+from conformance.benchmarks.turns import Failed, Taken, Turns, Way, take, timed
 
 FLOOR = "curl | gzip -dc | tar -x"
 OURS = "ours"
@@ -43,7 +29,7 @@ OURS = "ours"
 # the pattern behind.
 WAYS = {
     FLOOR: (
-        "mkdir tree; for blob in $BLOBS; do "
+        "mkdir -p tree; for blob in $BLOBS; do "
         "curl -sf http://$REGISTRY/v2/$IMAGE/blobs/$blob | gzip -dc | "
         "tar -x -C tree --exclude=dev/*; done",
         "tree",
@@ -54,8 +40,8 @@ WAYS = {
     ),
     "skopeo + umoci": (
         "skopeo copy -q --src-tls-verify=false docker://$REGISTRY/$IMAGE:1 oci:layout:it && "
-        "umoci unpack --rootless --image layout:it bundle",
-        "bundle/rootfs",
+        "umoci unpack --rootless --image layout:it $(mktemp -d -p .)/bundle",
+        "tmp.*/bundle/rootfs",
     ),
     "udocker": (
         "export UDOCKER_DIR=$HERE/udocker; "
@@ -67,7 +53,7 @@ WAYS = {
         "store/img/*",
     ),
     "podman": (
-        "podman --root $HERE/root --runroot $HERE/run --cgroup-manager=cgroupfs --runtime=runc "
+        "podman --root $HERE/root --runroot $HERE/r --cgroup-manager=cgroupfs "
         "--storage-driver=overlay --storage-opt ignore_chown_errors=true "
         "pull -q --tls-verify=false $REGISTRY/$IMAGE:1",
         "",  # one directory a layer
@@ -81,47 +67,96 @@ NEEDS = {
 }
 
 
-class Hosts(NamedTuple):
-    """The host and port of the registry by http and, where something needs it, by https."""
+class Here(NamedTuple):
+    """The registries, and where things are fetched to."""
 
-    plain: str
-    secure: str
-
-
-class Image(NamedTuple):
-    """What the registry has: a name, and the digests and the size of its layers."""
-
-    name: str
-    blobs: Sequence[str]
-    size: int
+    hosts: Hosts
+    place: Path
 
 
-class Failed(Exception):
-    """A way that did not get there, and what it said."""
-
-
-class Fetched(NamedTuple):
-    """What one way took, and what came of it."""
-
-    seconds: float
-    memory: int
-    disk: int
-    files: int
-
-
-def ways(only: Sequence[str]) -> list[str]:
-    """The floor, and those ways whose programs are here and work; what is left out is said."""
+def measure(bench: Bench) -> list[Table]:
+    """For each image a table of time, one of memory and one of disk."""
     found = []
+    with serving(bench) as here:
+        for name in (IMAGE,) if bench.quick else (WHOLE, BIO):
+            layout = bench.layout(name)
+            short = name.rpartition("/")[2].partition(":")[0]
+            image = registry.upload(layout, full_name(name), here.hosts.plain, f"bench/{short}")
+            chosen, left_out = ways(bench)
+            every = [
+                Way(way, Fetch(way, [image], here), needed=way in (FLOOR, OURS)) for way in chosen
+            ]
+            turns = take(every, bench.number(7, 2))
+            turns.left_out.update(left_out)
+            found += tables(short, image, turns)
+    return found
+
+
+def tables(name: str, image: Image, turns: Turns) -> list[Table]:
+    """Time, memory and disk of what was fetched."""
+    size = f"{name}: {_layers(image)}, {image.size / 1e6:.0f} MB compressed"
+    files = turns.taken[FLOOR][0].files
+    missing = {
+        way: f"{files - goes[0].files} files missing"
+        for way, goes in turns.taken.items()
+        if WAYS[way][1] and goes[0].files < files
+    }
+    time = Table(
+        f"pull {name}", f"Pull and unpack {size}", "s", rows(turns, FLOOR, notes=missing),
+        FLOOR, note=f"{files} files.", left_out=turns.left_out,
+    )  # fmt: skip
+    memory = Table(
+        f"pull {name}: memory", f"Memory of the largest process, {name}", "B",
+        _once(rows(turns, FLOOR, lambda one: float(one.memory))), FLOOR,
+    )  # fmt: skip
+    disk = Table(
+        f"pull {name}: disk", f"Disk after the pull, {name}", "B",
+        _once(rows(turns, FLOOR, lambda one: float(one.disk))), FLOOR,
+        note="The floor is the tree alone.",
+    )  # fmt: skip
+    return [time, memory, disk]
+
+
+def _layers(image: Image) -> str:
+    return f"{len(image.blobs)} layer{'s' if len(image.blobs) > 1 else ''}"
+
+
+def _once(found: list[Row]) -> list[Row]:
+    """The most of all turns: that is what one must have."""
+    most = [row._replace(values=[max(row.values)]) for row in found]
+    base = next(row.values[0] for row in most if row.name == FLOOR)
+    return [row._replace(ratios=[row.values[0] / base]) for row in most]
+
+
+@contextmanager
+def serving(bench: Bench) -> Iterator[Here]:
+    """A registry that is empty, by http and by https, and a place to fetch to."""
+    with ExitStack() as stack:
+        place = stack.enter_context(bench.room())
+        plain = stack.enter_context(registry.serving(place))
+        secure = ""
+        if shutil.which("openssl") and shutil.which("ch-image"):
+            secure = stack.enter_context(registry.serving(place, registry.certificate(place)))
+        if shutil.which("udocker"):
+            try:
+                install_udocker(bench.scratch)
+            except Failed:
+                pass  # it says so itself when it is tried
+        yield Here(Hosts(plain, secure), bench.scratch)
+
+
+def ways(bench: Bench) -> tuple[list[str], dict[str, str]]:
+    """The floor, and those ways whose programs are here and work; why others are left out."""
+    found, left_out = [], {}
     for name in WAYS:
-        programs = NEEDS.get(name, (name,))
-        missing = [program for program in programs if not _works(program)]
-        if only and name not in (FLOOR, *only):
+        if not bench.wants(name, FLOOR, OURS):
             continue
+        missing = [program for program in NEEDS.get(name, (name,)) if not _works(program)]
         if missing:
-            print(f"{name}: left out, {missing[0]} is not installed, or does not start")
+            left_out[name] = f"{missing[0]} is not installed, or does not start"
         else:
             found.append(name)
-    return found
+    return found, left_out
 
 
 def _works(program: str) -> bool:
@@ -129,100 +164,49 @@ def _works(program: str) -> bool:
         return False
     option = "version" if program == "openssl" else "--version"
     words = [program, option]
-    return subprocess.run(words, capture_output=True, env=environment()).returncode == 0
+    return subprocess.run(words, capture_output=True, env=_environment()).returncode == 0
 
 
-def environment() -> dict[str, str]:
-    """Ours, but programs of the system find the system's Python, and not one of ours.
-
-    ch-image wants to be told who asks.
-    """
-    path = f"/usr/bin:/bin:{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path, "USER": pwd.getpwuid(os.getuid()).pw_name}
+def _environment() -> dict[str, str]:
+    """Ours, but programs of the system find the system's Python, and not one of ours."""
+    return {**os.environ, "PATH": f"/usr/bin:/bin:{os.environ.get('PATH', '')}"}
 
 
-def certificate(place: Path) -> dict[str, str]:
-    """A certificate that nobody has signed, as docker-registry is told of it."""
-    files = {name: str(place / f"{name}.pem") for name in ("certificate", "key")}
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    words += ["-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    words += ["-out", files["certificate"], "-keyout", files["key"]]
-    subprocess.run(words, check=True, capture_output=True)
-    return files
+class Fetch:
+    """A way to go: fetch images one after the other into an empty directory; the last is timed."""
+
+    def __init__(self, way: str, images: Sequence[Image], here: Here, look: bool = True) -> None:
+        self._way, self._images, self._here, self._look = way, images, here, look
+
+    def __call__(self) -> Taken:
+        with _inside(self._here.place) as place:
+            before = 0
+            for image in self._images[:-1]:
+                fetch(self._way, image, self._here.hosts, place)
+                before, _ = disk_and_files(place, "")
+            taken = fetch(self._way, self._images[-1], self._here.hosts, place)
+            if not self._look:
+                return taken
+            disk, files = disk_and_files(place, WAYS[self._way][1])
+            return taken._replace(disk=disk - before, files=files)
 
 
-@contextlib.contextmanager
-def registry(place: Path, tls: Mapping[str, str] | None = None) -> Iterator[str]:
-    """The host and port of a registry that keeps its images below a directory."""
-    program = shutil.which("docker-registry") or sys.exit("docker-registry is not on PATH")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = free.getsockname()
-    host = f"{address[0]}:{address[1]}"
-    config = {
-        "version": 0.1,
-        "log": {"level": "error", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(place / "registry")}},
-        "http": {"addr": host, "tls": dict(tls or {})},
-    }
-    settings = place / f"registry-{host}.yml"
-    settings.write_text(json.dumps(config))  # JSON is YAML, too
-    words = [program, "serve", str(settings)]
-    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)  # it notes each blob not yet there
-    try:
-        while process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(address):
-                break
-            time.sleep(0.05)
-        yield host
-    finally:
-        process.terminate()
-        process.wait()
+@contextmanager
+def _inside(place: Path) -> Iterator[Path]:
+    with Bench(place, place).room() as here:
+        yield here
 
 
-def _aside(place: Path) -> dict[str, str]:
-    """Where programs of the containers family keep what they share; there may be no other place."""
-    return {"XDG_RUNTIME_DIR": str(place)}
-
-
-def upload(layout: str, name: str, host: str, number: int, place: Path) -> Image:
-    """Copy an image of a layout into the registry."""
-    ours = f"bench/{number}"
-    words = ["skopeo", "copy", "-q", "--dest-tls-verify=false"]
-    names = [f"oci:{layout}:{name}", f"docker://{host}/{ours}:1"]
-    subprocess.run([*words, *names], check=True, env={**os.environ, **_aside(place)})
-    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-    request = urllib.request.Request(f"http://{host}/v2/{ours}/manifests/1", headers=accept)
-    with urllib.request.urlopen(request) as answer:
-        layers = json.load(answer)["layers"]
-    return Image(ours, [one["digest"] for one in layers], sum(one["size"] for one in layers))
-
-
-def fetch(way: str, image: Image, hosts: Hosts, here: Path) -> tuple[float, int]:
-    """Do it; the seconds of wall time, and the memory in bytes of the largest process."""
-    variables = {"HERE": str(here), "IMAGE": image.name, **_aside(here)}
+def fetch(way: str, image: Image, hosts: Hosts, here: Path) -> Taken:
+    """Do it, into a directory. Raises Failed."""
+    variables = {"HERE": str(here), "IMAGE": image.name}
     variables |= {"REGISTRY": hosts.plain, "SECURE_REGISTRY": hosts.secure}
-    with tempfile.TemporaryFile() as said:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            ["bash", "-c", WAYS[way][0]],
-            cwd=here,
-            env={**environment(), **variables, "BLOBS": " ".join(image.blobs)},
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if status:
-            said.seek(0)
-            raise Failed(f"{way}: {process.returncode} {said.read()[-2000:].decode()}")
-    return seconds, usage.ru_maxrss << 10
+    variables |= {"BLOBS": " ".join(image.blobs), "PATH": _environment()["PATH"]}
+    return timed(["bash", "-c", WAYS[way][0]], variables, here)
 
 
-def disk_and_files(here: Path, way: str) -> tuple[int, int]:
-    """The bytes that all takes on disk, and how many regular files the tree has."""
+def disk_and_files(here: Path, pattern: str) -> tuple[int, int]:
+    """The bytes that all takes on disk, and how many regular files the newest tree has."""
     seen, disk = set(), 0
     for top, folders, names in os.walk(here):
         for name in (*folders, *names):
@@ -230,95 +214,8 @@ def disk_and_files(here: Path, way: str) -> tuple[int, int]:
             if found.st_ino not in seen:
                 seen.add(found.st_ino)
                 disk += found.st_blocks * 512
-    pattern = WAYS[way][1]
     trees = list(here.glob(pattern)) if pattern else []
     files = [
         p for tree in trees[-1:] for p in tree.rglob("*") if p.is_file() and not p.is_symlink()
     ]
     return disk, len([p for p in files if p.parent.name != "dev"])
-
-
-def measure(way: str, image: Image, hosts: Hosts, place: Path) -> Fetched:
-    """One fetch into an empty directory, which is gone afterwards."""
-    here = Path(tempfile.mkdtemp(dir=place))
-    try:
-        seconds, memory = fetch(way, image, hosts, here)
-        return Fetched(seconds, memory, *disk_and_files(here, way))
-    finally:
-        remove_tree(str(here))
-
-
-def turn(chosen: list[str], image: Image, hosts: Hosts, place: Path) -> dict[str, Fetched]:
-    """Each way once. A peer that fails is left out from then on, with a word."""
-    found = {}
-    for way in list(chosen):
-        try:
-            found[way] = measure(way, image, hosts, place)
-        except Failed as failed:
-            if way in (FLOOR, OURS):
-                sys.exit(str(failed))
-            print(f"left out: {failed}")
-            chosen.remove(way)
-    return found
-
-
-def beside(images: Sequence[Image], hosts: Hosts, place: Path) -> Iterator[tuple[float, int]]:
-    """The seconds and bytes on disk that each image costs ours after those before it."""
-    here = Path(tempfile.mkdtemp(dir=place))
-    disk = 0
-    try:
-        for image in images:
-            seconds, _ = fetch(OURS, image, hosts, here)
-            before, disk = disk, disk_and_files(here, OURS)[0]
-            yield seconds, disk - before
-    finally:
-        remove_tree(str(here))
-
-
-def show(image: Image, turns: Sequence[Mapping[str, Fetched]]) -> None:
-    """Medians, and the ratio to the floor of the same turn with its spread."""
-    files = turns[0][FLOOR].files
-    print(f"{'':<26}{'s':>7}{'MB/s':>7}{'files/s':>9}{'memory':>8}{'disk':>9}   ratio to the floor")
-    for way in turns[-1]:
-        results = [found[way] for found in turns]
-        seconds = statistics.median(one.seconds for one in results)
-        ratios = [found[way].seconds / found[FLOOR].seconds for found in turns]
-        line = f"{way:<26}{seconds:7.2f}{image.size / 1e6 / seconds:7.1f}{files / seconds:9.0f}"
-        line += f"{max(one.memory for one in results) >> 20:5} MB{results[0].disk / 1e6:6.0f} MB"
-        line += f"{statistics.median(ratios):8.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        missing = files - results[0].files if WAYS[way][1] else 0
-        print(line + (f"  {missing} files missing" if missing > 0 else ""))
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("layout")
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", default="", help="names of ways, with commas between them")
-    given = parser.parse_args()
-    chosen = ways([name for name in given.only.split(",") if name])
-    with contextlib.ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        host = stack.enter_context(registry(place))
-        secure = ""
-        if "ch-image" in chosen:
-            secure = stack.enter_context(registry(place, certificate(place)))
-        hosts = Hosts(host, secure)
-        images = [upload(given.layout, n, host, i, place) for i, n in enumerate(given.images)]
-        for name, image in zip(given.images, images, strict=True):
-            turns = [turn(chosen, image, hosts, place) for _ in range(given.runs)]
-            size = f"{len(image.blobs)} layers, {image.size / 1e6:.0f} MB"
-            print(f"\n{name}: {size}, {given.runs} turns")
-            show(image, turns)
-        if OURS in chosen and len(images) > 1:
-            print("\nours, one after the other into one store")
-            for name, (seconds, disk) in zip(
-                given.images, beside(images, hosts, place), strict=True
-            ):
-                print(f"{name:<40}{seconds:7.2f} s, {disk / 1e6:.0f} MB on disk")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,30 +1,22 @@
-"""Time a scatter of one-line jobs through cwltool, beside the same with no container.
-
-usage: python -m conformance.benchmarks.scatter [--jobs N] [--runs N] [--slow-jobs N] [IMAGE]
-
-cwltool, cwltool-userspace and cwl-userspace are those of this Python's environment. IMAGE is in
-the store, or can be pulled, and has echo. What is installed of podman and udocker is measured too,
-if it has the image; udocker does --slow-jobs alone, and what that took beyond cwltool's own time
-is multiplied. All take turns, --runs times over, so that a drift of the machine meets them all.
-"""
+"""A scatter of one-line jobs through cwltool, beside the same with no container."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-IMAGE = "docker.io/debian:stable-slim"
+from conformance.benchmarks.bench import IMAGE, Bench, ours
+from conformance.benchmarks.peers import known
+from conformance.benchmarks.tables import Table, rows
+from conformance.benchmarks.turns import Failed, Taken, Way, said, take
+
 NONE = "no container"
+EXTENSION = "cwltool-userspace"
 TOOL = {
     "class": "CommandLineTool",
     "baseCommand": ["echo"],
@@ -47,115 +39,95 @@ class Runner(NamedTuple):
     command: Sequence[str]
     slow: bool = False
     variables: Mapping[str, str] = {}
-    # Not ours: a job that ended well and whose output is missing is told, and ends nothing.
-    peer: bool = False
+    note: str = ""
 
 
-def runners(image: str) -> dict[str, Runner]:
-    """No container, ours, and whatever peers are installed and have the image."""
-    scripts = os.path.dirname(sys.executable)
-    cwltool, ours = f"{scripts}/cwltool", [f"{scripts}/cwltool-userspace", "--parallel"]
-    stock = [cwltool, "--parallel"]
+def measure(bench: Bench) -> list[Table]:
+    """One table of the time that all jobs took."""
+    here = known(bench._replace(ways=()))  # by other names than these runners have
+    jobs, few = (40, 4) if bench.quick else (200, 10)
+    with bench.room() as place:
+        _documents(place, (jobs, few))
+        names = {one.name for one in here.starters}
+        table = {n: r for n, r in runners(names).items() if bench.wants(n, NONE, EXTENSION)}
+        mine = (NONE, EXTENSION)
+        ways = [
+            Way(name, Scatter(place, runner, jobs, few, table[NONE]), needed=name in mine)
+            for name, runner in table.items()
+        ]
+        # who is slow takes part in fewer turns, too
+        ways = [way._replace(turns=3 if table[way.name].slow else 0) for way in ways]
+        turns = take(ways, bench.number(5, 1))
+    left_out = {name: why for name, why in here.left_out.items() if name.startswith(_PEERS)}
+    table_of = Table(
+        name="scatter",
+        title=f"A scatter of {jobs} one-line jobs through cwltool",
+        unit="s",
+        base=NONE,
+        rows=rows(turns, NONE, notes={name: runner.note for name, runner in table.items()}),
+        note=f"cwltool --parallel, {jobs} times echo. Where it says so, {few} jobs were run, and"
+        " what they took beyond the same without a container was multiplied.",
+        left_out={**left_out, **turns.left_out},
+    )
+    return [table_of]
+
+
+_PEERS = ("podman", "udocker")
+
+
+def runners(installed: set[str]) -> dict[str, Runner]:
+    """No container, ours, and those peers that cwltool knows."""
+    cwltool = f"{os.path.dirname(sys.executable)}/cwltool"
+    stock, userns = [cwltool, "--parallel"], {"CWL_USERSPACE_ENGINE": "userns"}
+    mine = [f"{os.path.dirname(sys.executable)}/cwltool-userspace", "--parallel"]
+    off = {**userns, "CWL_USERSPACE_LAUNCHER": "off"}
+    command = f"--user-space-docker-cmd={ours()}"
     found = {
         NONE: Runner([*stock, "--no-container"]),
-        "extension": Runner(ours, variables={"CWL_USERSPACE_ENGINE": "userns"}),
-        "extension without its server": Runner(
-            ours, variables={"CWL_USERSPACE_ENGINE": "userns", "CWL_USERSPACE_LAUNCHER": "off"}
-        ),
-        "--user-space-docker-cmd": Runner(
-            [*stock, f"--user-space-docker-cmd={scripts}/cwl-userspace"],
-            variables={"CWL_USERSPACE_ENGINE": "userns"},
-        ),
+        EXTENSION: Runner(mine, variables=userns),
+        "cwltool-userspace without its server": Runner(mine, variables=off),
+        "cwltool --user-space-docker-cmd=cwl-userspace": Runner([*stock, command], False, userns),
     }
-    # With the words that cwltool will use: podman's keep-id needs subordinate ids, for one.
-    podman = ["podman", "run", "--rm", "--userns=keep-id", "--net=none", image, "true"]
-    if shutil.which("podman") and _answers(podman):
-        found["podman"] = Runner([*stock, "--podman"], peer=True)
-    if shutil.which("udocker") and _answers(["udocker", "inspect", image]):
-        found["udocker"] = Runner([*stock, "--user-space-docker-cmd=udocker"], slow=True, peer=True)
+    if "podman run" in installed:
+        found["cwltool --podman"] = Runner([*stock, "--podman"], slow=True, note="few jobs")
+    if any(name.startswith("udocker") for name in installed):
+        words = [*stock, "--user-space-docker-cmd=udocker"]
+        found["cwltool --user-space-docker-cmd=udocker"] = Runner(words, slow=True, note="few jobs")
     return found
 
 
-def _answers(command: list[str]) -> bool:
-    return subprocess.run(command, capture_output=True).returncode == 0
-
-
-def prepare(place: Path, image: str, numbers: Sequence[int]) -> None:
+def _documents(place: Path, numbers: Sequence[int]) -> None:
     """The workflow, and an order for each number of jobs."""
-    tool = {**TOOL, "hints": {"DockerRequirement": {"dockerPull": image}}}
+    tool = {**TOOL, "hints": {"DockerRequirement": {"dockerPull": IMAGE}}}
     step = {"run": tool, "scatter": "x", "in": {"x": "xs"}, "out": ["o"]}
     (place / "workflow.cwl").write_text(json.dumps({**WORKFLOW, "steps": {"s": step}}))
     for number in numbers:
         (place / f"{number}.json").write_text(json.dumps({"xs": list(range(number))}))
 
 
-def measure(place: Path, runner: Runner, jobs: int) -> float:
-    """Seconds of wall time; every job of ours must have printed its number."""
+class Scatter:
+    """A way to go: all jobs; of who is slow a few, multiplied."""
+
+    def __init__(self, place: Path, runner: Runner, jobs: int, few: int, none: Runner) -> None:
+        self._place, self._runner, self._none = place, runner, none
+        self._jobs, self._few = jobs, few
+
+    def __call__(self) -> Taken:
+        if not self._runner.slow:
+            return run(self._place, self._runner, self._jobs)
+        beyond = run(self._place, self._runner, self._few).seconds
+        beyond -= run(self._place, self._none, self._few).seconds
+        alone = run(self._place, self._none, self._jobs).seconds
+        return Taken(alone + beyond * self._jobs / self._few)
+
+
+def run(place: Path, runner: Runner, jobs: int) -> Taken:
+    """Once; every job must have printed its number. Raises Failed."""
     words = [*runner.command, str(place / "workflow.cwl"), str(place / f"{jobs}.json")]
     with tempfile.TemporaryDirectory(dir=place) as outputs:
-        start = time.perf_counter()
-        done = subprocess.run(
-            words,
-            cwd=outputs,
-            env={**os.environ, **runner.variables},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-        )
-        seconds = time.perf_counter() - start
-        if done.returncode:
-            sys.exit(f"{' '.join(words)}: {done.returncode} {done.stderr.decode()[-2000:]}")
-        printed = [Path(file["path"]).read_text() for file in json.loads(done.stdout)["o"]]
-    lost = sum(text != f"{number}\n" for number, text in enumerate(printed))
+        taken, printed = said(words, runner.variables, outputs)
+        files = [Path(file["path"]).read_text() for file in json.loads(printed)["o"]]
+    lost = sum(text != f"{number}\n" for number, text in enumerate(files))
     if lost:
-        said = f"{' '.join(words)}: {lost} of {jobs} jobs did not print their number"
-        if not runner.peer:
-            sys.exit(said)
-        print(said, file=sys.stderr)
-    return seconds
-
-
-def turn(place: Path, table: Mapping[str, Runner], jobs: int, few: int) -> dict[str, float]:
-    """Seconds for all jobs; of who does few, what these took beyond no container, multiplied."""
-    found = {
-        name: measure(place, runner, jobs) for name, runner in table.items() if not runner.slow
-    }
-    for name, runner in table.items():
-        if runner.slow:
-            beyond = measure(place, runner, few) - measure(place, table[NONE], few)
-            found[name] = found[NONE] + beyond * jobs / few
-    return found
-
-
-def show(table: Mapping[str, Runner], turns: Sequence[Mapping[str, float]], jobs: int) -> None:
-    """Medians, and the ratio to no container of the same turn with its spread."""
-    for name in turns[0]:
-        seconds = statistics.median(found[name] for found in turns)
-        ratios = [found[name] / found[NONE] for found in turns]
-        line = f"{name:<30}{seconds:8.2f} s {jobs / seconds:8.1f} jobs/s"
-        line += f"{statistics.median(ratios):8.2f} x ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(line + ("  scaled from fewer jobs" if table[name].slow else ""))
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("image", nargs="?", default=IMAGE)
-    parser.add_argument("--jobs", type=int, default=200)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--slow-jobs", type=int, default=5)
-    parser.add_argument("--only", default="", help="names of runners, with commas between them")
-    given = parser.parse_args()
-    ours = f"{os.path.dirname(sys.executable)}/cwl-userspace"
-    subprocess.run([ours, "run", given.image, "true"], check=True)
-    wanted = {NONE, *given.only.split(",")}
-    table = {n: r for n, r in runners(given.image).items() if not given.only or n in wanted}
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
-        prepare(place, given.image, (given.jobs, given.slow_jobs))
-        turns = [turn(place, table, given.jobs, given.slow_jobs) for _ in range(given.runs)]
-    print(f"{given.jobs} jobs side by side, {os.cpu_count()} processors, {given.runs} turns")
-    show(table, turns, given.jobs)
-
-
-if __name__ == "__main__":
-    main()
+        raise Failed(f"{lost} of {jobs} jobs did not print their number")
+    return taken

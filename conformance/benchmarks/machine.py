@@ -1,0 +1,110 @@
+"""What the figures are of: the machine, the versions of all that was measured, and who else ran."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from conformance.versions import commit
+
+# How each says its version, where it is not by --version.
+_ASKED = {"openssl": ["version"], "fakechroot": ["--version"], "umoci": ["--version"]}
+_PROGRAMS = (
+    *("bwrap", "proot", "runc", "crun", "ch-run", "ch-image", "podman", "udocker", "skopeo"),
+    *("umoci", "fakechroot", "unshare", "apptainer", "singularity", "docker-registry", "curl"),
+    *("gzip", "tar", "strace", "cwltool"),
+)
+_IDLE = ("idle", "iowait", "steal")
+# A load above this is other work; the measurement itself comes later.
+BUSY = 1.0
+_FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+
+
+def describe(scratch: Path) -> dict[str, Any]:
+    """Everything that a reader must know to compare with a machine of his own."""
+    return {
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
+        "python": platform.python_version(),
+        "file system": _file_system(scratch),
+        "commit": commit(),
+        "versions": dict(_versions()),
+    }
+
+
+def load() -> float:
+    """The load average of the last minute."""
+    return os.getloadavg()[0]
+
+
+class Others:
+    """How many processors were busy with what is not ours, once the block has ended."""
+
+    processors = 0.0
+
+
+@contextmanager
+def watching() -> Iterator[Others]:
+    """Compare what the kernel has counted with what our own processes have used meanwhile."""
+    others = Others()
+    start, used, busy = time.monotonic(), _ours(), _busy()
+    yield others
+    passed = max(time.monotonic() - start, 1e-3)
+    others.processors = max(0.0, round(((_busy() - busy) - (_ours() - used)) / passed, 2))
+
+
+def _busy() -> float:
+    counted = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    ticks = dict(zip(_FIELDS, map(int, counted), strict=False))
+    return sum(n for name, n in ticks.items() if name not in _IDLE) / os.sysconf("SC_CLK_TCK")
+
+
+def _ours() -> float:
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in both)
+
+
+def _processor() -> str:
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    return found[1] if found else platform.machine()
+
+
+def _file_system(place: Path) -> str:
+    """The kind of the file system that a place is on."""
+    best, kind = "", "unknown"
+    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+        _, mount, name, *_ = line.split(" ")
+        if place.resolve().is_relative_to(mount) and len(mount) >= len(best):
+            best, kind = mount, name
+    return kind
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Of every program that is here, or that it is not."""
+    scripts = os.path.dirname(sys.executable)
+    for program in _PROGRAMS:
+        path = shutil.which(program, path=f"{scripts}:{os.environ.get('PATH', '')}")
+        yield program, _number([path, *_ASKED.get(program, ["--version"])]) if path else ""
+
+
+def _number(command: list[str], variables: Mapping[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return "here, but does not start"
+    found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    return found.group() if found else "here"

@@ -1,0 +1,111 @@
+"""The ratios that README.rst names: which row of which table each is, and whether it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from conformance.benchmarks import peers, pull, scatter, second, startup
+from conformance.benchmarks.machine import BUSY
+from conformance.benchmarks.tables import Results, Row, Spread, Table, spread
+
+# How far a ratio may be from the one that stands there.
+WITHIN = 0.15
+
+
+class Ratio(NamedTuple):
+    """One figure: a sentence about a row and another of the same table, of the same turns."""
+
+    name: str
+    sentence: str
+    part: str
+    table: str
+    row: str
+    over: str
+
+
+RATIOS = (
+    Ratio(
+        "start-up", "Start of a container, over a bare Python (``python3 -c pass``)",
+        "startup", "startup", peers.OURS, startup.BARE,
+    ),
+    Ratio(
+        "start-up, podman", "Start of a container by podman, over ours",
+        "startup", "startup", "podman run", peers.OURS,
+    ),
+    Ratio(
+        "pull", "Pull and unpack one layer, over ``curl | gzip -dc | tar -x``",
+        "pull", "pull whole", pull.OURS, pull.FLOOR,
+    ),
+    Ratio(
+        "pull, three layers", "Pull and unpack three layers, over the same",
+        "pull", "pull bio", pull.OURS, pull.FLOOR,
+    ),
+    Ratio(
+        "pull, podman", "Pull by podman, over ours, three layers",
+        "pull", "pull bio", "podman", pull.OURS,
+    ),
+    Ratio(
+        "second image", "A second image that extends the first, over its pull where nothing is",
+        "second", "second", pull.OURS, second.COLD,
+    ),
+    Ratio(
+        "scatter", "One-line jobs by ``cwltool-userspace``, over ``cwltool`` with no container",
+        "scatter", "scatter", scatter.EXTENSION, scatter.NONE,
+    ),
+    Ratio(
+        "scatter, podman", "The same by ``cwltool --podman``, over ``cwltool-userspace``",
+        "scatter", "scatter", "cwltool --podman", scatter.EXTENSION,
+    ),
+)  # fmt: skip
+
+
+def value(ratio: Ratio, results: Results) -> Spread | None:
+    """What was measured, with its spread; None if it was not."""
+    table = results.table(ratio.table)
+    rows = [_row(table, name) for name in (ratio.row, ratio.over)] if table else []
+    if not all(rows) or not rows:
+        return None
+    own, base = (row.values for row in rows if row)
+    return spread([mine / other for mine, other in zip(own, base, strict=False)])
+
+
+def stated(results: Results) -> Iterator[tuple[Ratio, Spread]]:
+    """The ratios that may stand in the README: measured at leisure, on a machine at rest."""
+    for ratio in RATIOS:
+        part = results.parts.get(ratio.part)
+        found = value(ratio, results)
+        if found and part and not part.quick and part.load <= BUSY:
+            yield ratio, found
+
+
+def compared(stored: Results, again: Results) -> Iterator[tuple[str, bool]]:
+    """A line for each ratio that stands there, and whether it was found again."""
+    for ratio, old in stated(stored):
+        new = value(ratio, again)
+        if new is None:
+            yield f"{ratio.name}: {old.median:.2f} stands there, and cannot be measured here", False
+            continue
+        off = new.median / old.median - 1
+        good = abs(off) <= WITHIN
+        word = "within" if good else "NOT within"
+        yield (
+            (
+                f"{ratio.name}: {old.median:.2f} stands there, {new.median:.2f} now"
+                f" ({new.least:.2f} to {new.most:.2f}), {off:+.0%}: {word} {WITHIN:.0%}"
+            ),
+            good,
+        )
+
+
+def needed(results: Results) -> dict[str, set[str]]:
+    """The ways that each part has to measure for the ratios that stand there."""
+    found: dict[str, set[str]] = {}
+    for ratio, _ in stated(results):
+        found.setdefault(ratio.part, set()).update((ratio.row, ratio.over))
+    return found
+
+
+def _row(table: Table | None, name: str) -> Row | None:
+    rows: Iterable[Row] = table.rows if table else ()
+    return next((row for row in rows if row.name == name), None)
