@@ -7,6 +7,7 @@ Named by variables are the programs of the callers (``CALLERS_BIN``) and an imag
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ class Caller:
 
     def __init__(self, place: Path, store: Path, engine: str) -> None:
         self.place = place
+        self.started: list[subprocess.Popen[str]] = []
         for name in ("snakemake", "wdl"):
             shutil.copytree(HERE / name, place, dirs_exist_ok=True)
         (place / "samples").mkdir()
@@ -57,7 +59,7 @@ class Caller:
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """A process group of its own, as a shell makes one."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             words,
             cwd=self.place,
             env={**self.environment, **environment},
@@ -67,6 +69,8 @@ class Caller:
             text=True,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
 
     def run(self, *words: str, **environment: str) -> tuple[int, str, str]:
         process = self.start(*words, **environment)
@@ -86,8 +90,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=os.environ.get("CALLERS_ENGINES", "userns proot").split())
-def caller(request: pytest.FixtureRequest, store: Path, tmp_path: Path) -> Caller:
-    return Caller(tmp_path, store, request.param)
+def caller(request: pytest.FixtureRequest, store: Path, tmp_path: Path) -> Iterator[Caller]:
+    caller = Caller(tmp_path, store, request.param)
+    yield caller
+    for process in caller.started:  # of a test that has failed
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def test_snakemake_runs_shell_and_script_in_containers(caller: Caller) -> None:
@@ -147,8 +156,7 @@ def test_miniwdl_ends_a_task(caller: Caller, backend: str) -> None:
     mark = _mark()
     words = ["miniwdl", "run", "waits.wdl", f"mark={mark}"]
     process = caller.start(*words, MINIWDL__SCHEDULER__CONTAINER_BACKEND=backend)
-    _wait_for_start(caller, process)
-    assert _named(mark)
+    _wait_for(mark, process)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
@@ -159,8 +167,7 @@ def test_snakemake_ends_with_its_terminal(caller: Caller) -> None:
     """Ctrl-C goes to the whole group."""
     mark = _mark()
     process = caller.start(*caller.snakemake("late.txt", "--config", f"mark={mark}"))
-    _wait_for_start(caller, process)
-    assert _named(mark)
+    _wait_for(mark, process)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=PATIENCE)
     assert process.returncode != 0 and not (caller.place / "late.txt").exists()
@@ -172,9 +179,9 @@ def _mark() -> str:
     return f"{time.time():.6f}"
 
 
-def _wait_for_start(caller: Caller, process: subprocess.Popen[str]) -> None:
+def _wait_for(mark: str, process: subprocess.Popen[str]) -> None:
     for _ in _moments():
-        if any(caller.place.rglob("started")):
+        if _named(mark):
             return
         assert process.poll() is None, process.communicate()
     raise AssertionError("the task has not started")

@@ -94,9 +94,15 @@ class Executor:
         return 0
 
     def inject(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """What the gateway's shell does."""
+        """What the gateway's shell does, whose nsenter has capabilities.
+
+        Without them the kernel refuses to enter again what the container shares with the host.
+        """
         target = f"--target={self.contained_process()}"
-        words = ["nsenter", target, "--all", *command]
+        spaces = ["--all"]
+        if os.geteuid() != 0:
+            spaces = ["--preserve-credentials", "--user", "--mount", "--pid", "--ipc"]
+        words = ["nsenter", target, *spaces, *command]
         return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
 
 
