@@ -30,7 +30,7 @@ KINDS = {
     "not_run": "commands that are run nowhere, for the reason given",
 }
 OCCASIONS = ("quick", "long", "toil", "slurm")
-_ALSO = {"begins", "says", "replace", "leave_out", "after", "status"}
+_ALSO = {"begins", "says", "replace", "leave_out", "before", "after", "status"}
 
 
 class Block(NamedTuple):

@@ -82,13 +82,14 @@ class Session:
                 doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
             ):
                 self._fail(f"{step.block} is not what was printed", self._last.text)
-        elif step.kind == "settings":
+        elif step.kind == "settings" and "quick" in self._given.occasion:
             self._read_settings(reader, step)
 
     def _execute(self, reader: Reader, step: Step) -> None:
         started = time.monotonic()
         result = reader.types(
-            "\n".join([typed(step), step.entry.get("after", "")]), _PATIENCE[step.value]
+            "\n".join([step.entry.get("before", ""), typed(step), step.entry.get("after", "")]),
+            _PATIENCE[step.value],
         )
         self._last = result
         self.ran += 1
@@ -131,7 +132,8 @@ def sessions(given: argparse.Namespace) -> Iterator[Session]:
         wanted = {f"docs/{name}" for name in given.pages} | set(given.pages)
         if given.pages and found and found[0].block.page not in wanted:
             continue
-        if any(step.kind == "settings" or step.value in given.occasion for step in found):
+        settings = {"settings"} if "quick" in given.occasion else set()
+        if any(step.kind in settings or step.value in given.occasion for step in found):
             yield Session(page, found, given)
 
 
@@ -156,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = ran = 0
     with ThreadPoolExecutor(given.jobs) as pool:
         for session in pool.map(Session.run, found):
-            print("\n".join(session.lines), flush=True)
+            print("".join(f"{line}\n" for line in session.lines), end="", flush=True)
             failed += session.failed
             ran += session.ran
     print(json.dumps({"blocks": ran, "pages": len(found), "failed": failed}))

@@ -36,7 +36,7 @@ class Reader:
         self.home = place / "home"
         self.work = self.home / "work"
         self._state = place / "state"
-        for folder in (self.home, place / "tmp", *(place / name for name in SITE)):
+        for folder in (self.home, place / "tmp", *(place / name / "me" for name in SITE)):
             folder.mkdir(parents=True)
         if bare:
             self.work.mkdir()

@@ -82,12 +82,18 @@ def repositories(context: Context, text: str, index: str = "") -> Iterator[Found
     from cwl_userspace.image.catalogue import Found
 
     seen = set()
+    failed: ImageError | None = None
     for place in places:
-        for repository in _listed(place, registry):
-            shown = ImageReference(registry, repository, None).familiar
-            if wanted in repository and shown not in seen:
-                seen.add(shown)
-                yield Found(shown)
+        try:
+            for repository in _listed(place, registry):
+                shown = ImageReference(registry, repository, None).familiar
+                if wanted in repository and shown not in seen:
+                    seen.add(shown)
+                    yield Found(shown)
+        except ImageError as error:
+            failed = error  # what another place has is an answer
+    if failed is not None and not seen:
+        raise failed
 
 
 def tags_of(context: Context, text: str) -> Iterator[str]:

@@ -19,6 +19,8 @@ from cwl_userspace.oci import load_json
 HUB_SEARCH = "https://hub.docker.com"
 _PAGE = 1000
 _HUB_PAGE = 100
+# Where a search is, and what it calls the words and the length of a page.
+_FORMS = (("/v2/search/repositories/", "query", "page_size"), ("/v1/search", "q", "n"))
 _LARGEST = 4 << 20
 _MOST = 1000
 
@@ -60,15 +62,24 @@ def _pages(registry: Registry, repository: str, path: str, key: str, what: str) 
 
 
 def hub_search(words: str, base: str = HUB_SEARCH) -> Iterator[Found]:
-    """What Docker Hub's search finds, the best first; raise RegistryError where it fails."""
+    """What Docker Hub's search finds, the best first; raise RegistryError where it fails.
+
+    Where there is none of Docker Hub's own form, that of the index is tried, which Docker asks
+    (index.docker.io/v1/search).
+    """
     transport = Transport(base, base, sleep=time.sleep)
+    place, word, size = _FORMS[0]
     page = 1
     found = 0
     while found < _MOST:
-        query = urlencode({"query": words, "page": page, "page_size": _HUB_PAGE})
-        response = transport.send(Request(f"{base}/v2/search/repositories/?{query}", {}))
+        query = urlencode({word: words, "page": page, size: _HUB_PAGE})
+        response = transport.send(Request(f"{base}{place}?{query}", {}))
         if response.status == 404 and page > 1:
             return
+        if response.status == 404 and place == _FORMS[0][0]:
+            response.close()
+            place, word, size = _FORMS[1]
+            continue
         if response.status != 200:
             raise RegistryError(
                 f"{base} answers {response.status} to a search", "name another --index"
@@ -81,6 +92,8 @@ def hub_search(words: str, base: str = HUB_SEARCH) -> Iterator[Found]:
             if isinstance(entry, dict):
                 found += 1
                 yield _found(entry)
+        if isinstance(pages := document.get("num_pages"), int) and page >= pages:
+            return  # the index goes on with its last page for ever
         page += 1
 
 

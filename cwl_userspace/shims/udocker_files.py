@@ -181,6 +181,8 @@ def load(context: Context, argv: Sequence[str]) -> int:
     """Load what docker or udocker saved, and print the images' names."""
     words = parse("load", OPTIONS["load"], argv)
     given = words.value("input")
+    if words.arguments[:1] == ["-"]:  # standard input, in whose place NAME would be
+        del words.arguments[0]
     code, said = quietly(context, "load", ["-i", given] if given else [])
     names = [line.removeprefix(_LOADED) for line in said if line.startswith(_LOADED)]
     if words.arguments and len(names) == 1:

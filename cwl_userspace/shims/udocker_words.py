@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REGISTRY = (
     Option("--index", VALUE, "where search asks; a registry's own list serves, too", "URL"),
     Option("--registry", VALUE, "the registry to ask first", "URL"),
-    Option("--httpproxy", VALUE, "a proxy; socks4:// and the like need PySocks", "URL"),
+    Option("--httpproxy", VALUE, "a proxy that is asked in http", "URL"),
 )
 _HEX = frozenset("0123456789abcdef")
 _GROUPS = (8, 4, 4, 4, 12)
@@ -105,7 +105,7 @@ def use_network(context: Context, words: Words, text: str) -> None:
     """Have a registry asked first, and go through a proxy, where the options say so."""
     proxy = words.value("httpproxy")
     if proxy:
-        # requests reads this process's own; a container is given the caller's.
+        # Our own is read for that; a container is given the caller's.
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
             os.environ[name] = proxy
     url = words.value("registry")

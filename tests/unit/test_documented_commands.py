@@ -9,10 +9,13 @@ import pytest
 from docutils import nodes
 
 from conformance.docs.__main__ import PAGES
-from conformance.docs.blocks import TOP, every_step, plan, steps
+from conformance.docs.blocks import TOP, every_step, pages, plan, steps
 from conformance.docs.messages import VALUE, messages, templates
 from conformance.docs.plain import document
 from conformance.problem import Problem
+from cwl_userspace.cli.context import Context
+from cwl_userspace.cli.help import every
+from cwl_userspace.cli.words import parse
 
 pytestmark = pytest.mark.once
 
@@ -57,3 +60,17 @@ def test_every_error_that_is_explained_is_one_that_the_code_has() -> None:
     known = {re.sub(f"{VALUE}+", VALUE, text) for text in said}
     assert len(explained) > 30
     assert [text for text in explained if not any(text in one for one in known)] == []
+
+
+def test_commands_within_sentences_are_words_that_we_have() -> None:
+    verbs = {page.verb: page.options for page in every(Context({}, "", quiet=True))}
+    read = 0
+    for page in pages():
+        for literal in document(page)[0].findall(nodes.literal):
+            name, *words = re.split(r"\s+", literal.astext())
+            if name == "cwl-userspace" and words and words[0].islower() and words[0].isalpha():
+                given = [word for word in words[1:] if word not in ("…", "...")]
+                verb, options = words[0], verbs[words[0]]
+                parse(verb, options, given, options_end_at_argument=True)
+                read += 1
+    assert read > 50

@@ -10,20 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cwl_userspace.errors import LayerError
 from cwl_userspace.image import tar
 from cwl_userspace.image.layers import Tree
 from tests import tars
+from tests.fuzzing import examples
 from tests.trees import Snapshot, snapshot
-
-COMMON = settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 
 
 def chunks(data: bytes, size: int) -> Iterator[bytes]:
@@ -90,7 +85,7 @@ def single_layers(draw: st.DrawFn) -> bytes:
     return tars.layer(*members)
 
 
-@COMMON
+@examples(40)
 @given(single_layers(), st.integers(1, 2000))
 def test_a_layer_is_unpacked_as_gnu_tar_does(layer: bytes, size: int) -> None:
     with tempfile.TemporaryDirectory() as top:
@@ -151,7 +146,7 @@ def model(layers: list[list[Action]]) -> dict[str, bytes | None]:
     return tree
 
 
-@settings(COMMON, max_examples=150)
+@examples(150)
 @given(st.lists(ACTIONS, min_size=2, max_size=3))
 def test_whiteouts_do_what_the_specification_says(layers: list[list[Action]]) -> None:
     packed = [
@@ -174,7 +169,7 @@ SAMPLE = tars.layer(
 )  # fmt: skip
 
 
-@settings(COMMON, max_examples=120)
+@examples(120)
 @given(
     st.lists(st.tuples(st.integers(0, len(SAMPLE) - 1), st.integers(0, 255)), max_size=4),
     st.booleans(),

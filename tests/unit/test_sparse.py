@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cwl_userspace.errors import LayerError
@@ -17,6 +17,7 @@ from cwl_userspace.image import sparse, tar
 from cwl_userspace.image.layers import Tree
 from tests import sparse_tars, tars
 from tests.catalogue import LYING_MAPS
+from tests.fuzzing import examples
 from tests.sparse_tars import Extents
 
 MIB = 1 << 20
@@ -48,7 +49,7 @@ def extents(draw: st.DrawFn) -> tuple[int, Extents]:
     return end + draw(st.integers(0, 5000)), found
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(40)
 @given(extents(), st.sampled_from(list(sparse_tars.FORMATS)), st.integers(1, 3000))
 def test_every_format_gives_the_file_that_it_describes(
     tmp_path_factory: pytest.TempPathFactory,
