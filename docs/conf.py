@@ -35,6 +35,8 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 _ELSEWHERE = {
     "../README.rst": "index",
     "../CHANGELOG.rst": "changelog",
+    "../CONTRIBUTING.rst": "contributing",
+    "../SECURITY.rst": "security",
     "../conformance/README.rst": "running-conformance",
     "../tests/security/README.rst": "security-tests",
 }
