@@ -121,7 +121,9 @@ def _step(block: Block, entry: Mapping[str, Any]) -> Step:
 def _runs(name: str) -> bool:
     """Whether a program of ours is there and one of those that are started by CI or by tox."""
     starters = [(TOP / place).read_text("utf-8") for place in (".ci/run", "tox.ini")]
-    known = name.startswith("tests/") or name == ".ci/run" or any(name in text for text in starters)
+    spelled = (name, name.replace("/", "."))
+    known = name.startswith("tests/") or name == ".ci/run"
+    known = known or any(one in text for one in spelled for text in starters)
     return known and (TOP / name).exists()
 
 
