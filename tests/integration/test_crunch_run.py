@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers import ENGINES, PATIENCE, Home, all_gone, docker_archive, marker, shell_layer
+from tests.containers import (
+    ENGINES,
+    PATIENCE,
+    Home,
+    all_gone,
+    docker_archive,
+    marker,
+    settled,
+    shell_layer,
+)
 from tests.singularity import Singularity
 
 # What singularity sets by itself, and crunch-run does not take for the tool's.
@@ -125,6 +134,7 @@ def image(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert built.code == 0, built
     # Nothing of it is left to the store of whoever runs the file.
+    assert settled(place / "cache" / "cwl-userspace")
     shutil.rmtree(place / "cache")
     image = place / "by_id" / "image.sif"
     image.write_bytes((place / "by_uuid" / "image.sif").read_bytes())
