@@ -9,14 +9,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from conformance.versions import commit
 
-# How each says its version, where it is not by --version.
-_ASKED = {"openssl": ["version"], "fakechroot": ["--version"], "umoci": ["--version"]}
 _PROGRAMS = (
     *("bwrap", "proot", "runc", "crun", "ch-run", "ch-image", "podman", "udocker", "skopeo"),
     *("umoci", "fakechroot", "unshare", "apptainer", "singularity", "docker-registry", "curl"),
@@ -85,12 +83,17 @@ def _versions() -> Iterator[tuple[str, str]]:
     scripts = os.path.dirname(sys.executable)
     for program in _PROGRAMS:
         path = shutil.which(program, path=f"{scripts}:{os.environ.get('PATH', '')}")
-        yield program, _number([path, *_ASKED.get(program, ["--version"])]) if path else ""
+        yield program, _number(path) if path else ""
 
 
-def _number(command: list[str], variables: Mapping[str, str] | None = None) -> str:
+def _number(program: str) -> str:
+    # Programs of the system are to find the system's Python, and not one of ours.
+    variables = {**os.environ, "PATH": f"/usr/bin:/bin:{os.environ.get('PATH', '')}"}
+    words = [program, "--version"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=60, env=variables
+        )
     except (OSError, subprocess.TimeoutExpired):
         return "here, but does not start"
     found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
