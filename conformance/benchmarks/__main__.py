@@ -23,7 +23,7 @@ from pathlib import Path
 
 from conformance.benchmarks import ratios
 from conformance.benchmarks.bench import Bench, begin, end
-from conformance.benchmarks.machine import BUSY, describe, load, watching
+from conformance.benchmarks.machine import BUSY, describe, load, others
 from conformance.benchmarks.parts import PARTS, add_options, chosen
 from conformance.benchmarks.tables import STORED, Part, Results, as_json, part_of, read, write
 from conformance.benchmarks.turns import Failed
@@ -152,12 +152,13 @@ def _measure(bench: Bench, names: Sequence[str], again: bool) -> int:
 
 
 def _part(bench: Bench, name: str) -> Part:
-    before, start = load(), time.monotonic()
-    if before > BUSY:
-        print(f"{name}: the load is {before:.1f}: figures mean little", file=sys.stderr)
+    for image in PARTS[name].images(bench):
+        bench.layout(image)
+    before, busy, start = load(), others(), time.monotonic()
+    if busy > BUSY:
+        print(f"{name}: {busy} processors are busy: figures mean little", file=sys.stderr)
     print(f"{name}: begun at {time.strftime('%H:%M:%S')}", file=sys.stderr)
-    with watching() as others:
-        tables = PARTS[name].measure(bench)
+    tables = PARTS[name].measure(bench)
     seconds = time.monotonic() - start
     print(f"{name}: {seconds:.0f} s", file=sys.stderr)
     date = time.strftime("%Y-%m-%d")
@@ -168,7 +169,7 @@ def _part(bench: Bench, name: str) -> Part:
         )
         for table in tables
     ]
-    measured = (date, round(before, 2), others.processors, round(seconds, 1))
+    measured = (date, round(before, 2), max(busy, others()), round(seconds, 1))
     return Part(tables, *measured, bench.quick, commit())
 
 

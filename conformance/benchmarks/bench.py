@@ -70,15 +70,16 @@ class Bench(NamedTuple):
         ensure([wanted], own, Screen())
         return own
 
-    @contextmanager
-    def room(self) -> Iterator[Path]:
-        """An empty directory, which is gone afterwards, whatever the modes in it."""
-        # podman wants paths of at most fifty characters.
-        path = tempfile.mkdtemp(prefix="", dir=self.scratch)
-        try:
-            yield Path(path)
-        finally:
-            _remove(path)
+
+@contextmanager
+def room(scratch: Path) -> Iterator[Path]:
+    """An empty directory, which is gone afterwards, whatever the modes and owners in it."""
+    # podman wants paths of at most fifty characters.
+    path = tempfile.mkdtemp(prefix="", dir=scratch)
+    try:
+        yield Path(path)
+    finally:
+        _remove(path)
 
 
 def _remove(path: str) -> None:

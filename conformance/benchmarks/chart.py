@@ -18,7 +18,8 @@ _STYLE = """\
 <style>
  svg { font: 13px system-ui, "DejaVu Sans", Verdana, sans-serif }
  .page { fill: #ffffff } text { fill: #1f2328 } .soft { fill: #59636e }
- .grid { stroke: #d1d9e0 } .line { fill: none; stroke-width: 2 } .mark { stroke: #1f2328 }
+ .grid { stroke: #d1d9e0 } .line { fill: none; stroke-width: 1.5 } .thick { stroke-width: 3 }
+ .mark { stroke: #1f2328 }
  .title { font-weight: 600; font-size: 14px } .ours { fill: #0072b2 } .theirs { fill: #9aa4ae }
  @media (prefers-color-scheme: dark) {
   .page { fill: #0d1117 } text { fill: #e6edf3 } .soft { fill: #9198a1 }
@@ -113,12 +114,13 @@ def _curves(table: Table) -> str:
 def _curve(name: str, points: Sequence[tuple[float, float]], number: int) -> Iterator[str]:
     colour = _COLOURS[number % len(_COLOURS)]
     dashes = ' stroke-dasharray="5 3"' if number >= len(_COLOURS) else ""
+    kind = "line thick" if is_ours(name) else "line"
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    yield f'<path class="line" stroke="{colour}"{dashes} d="{path}"/>'
+    yield f'<path class="{kind}" stroke="{colour}"{dashes} d="{path}"/>'
     for x, y in points:
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
     y = _TOP + _PLOT + 54 + _LEGEND * number
-    yield f'<path class="line" stroke="{colour}"{dashes} d="M80 {y}h22"/>'
+    yield f'<path class="{kind}" stroke="{colour}"{dashes} d="M80 {y}h22"/>'
     yield _text(110, y + 4, name)
 
 

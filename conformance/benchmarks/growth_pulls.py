@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from conformance.benchmarks import registry, synthetic
-from conformance.benchmarks.bench import Bench, ours
+from conformance.benchmarks.bench import Bench, ours, room
 from conformance.benchmarks.pull import FLOOR, OURS, WAYS, Fetch, Here, serving, ways
 from conformance.benchmarks.registry import Image
 from conformance.benchmarks.tables import Row, Table, rows
@@ -54,7 +54,7 @@ def files(bench: Bench) -> list[Table]:
 
 
 def _starts(bench: Bench, here: Here, image: Image, number: int) -> list[Row]:
-    with bench.room() as place:
+    with room(bench.scratch) as place:
         name = f"{here.hosts.plain}/{image.name}:1"
         words = ["env", f"CWL_USERSPACE_HOME={place}", ours(), "--engine", "userns", "run", name]
         run = Timed([*words, "true"])
@@ -138,7 +138,7 @@ def crowd(way: str, here: Here, image: Image, number: int, shared: bool, nodes: 
 
     Of several nodes each has a host name and process ids of its own, all on this machine.
     """
-    with Bench(here.place, here.place).room() as place:
+    with room(here.place) as place:
         tops = [place if shared else place / str(n) for n in range(number)]
         commands = [_fetching(way, here, image, top) for top in tops]
         if nodes > 1:
@@ -161,7 +161,7 @@ def _fetching(way: str, here: Here, image: Image, top: Path) -> Sequence[str]:
 @contextmanager
 def _put(here: Here, name: str, number: int, size: int) -> Iterator[Image]:
     """Have an image in the registry; of the layers nothing is kept elsewhere."""
-    with Bench(here.place, here.place).room() as place:
+    with room(here.place) as place:
         synthetic.image(Layout(place), "it", number, size)
         image = registry.upload(place, "it", here.hosts.plain, name)
     yield image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 
-from conformance.benchmarks.bench import Bench
+from conformance.benchmarks.bench import Bench, room
 from conformance.benchmarks.peers import OURS, Starter, known
 from conformance.benchmarks.startup import BARE
 from conformance.benchmarks.tables import Row, Table, rows
@@ -48,7 +48,7 @@ def mounts(bench: Bench) -> list[Table]:
     able = ("ours, userns", "ours, proot", "bwrap alone", "proot alone", "runc", "podman run")
     found: list[Row] = []
     left_out: dict[str, str] = {}
-    with bench.room() as place:
+    with room(bench.scratch) as place:
         for number in bench.mounts or (QUICK_MOUNTS if bench.quick else MOUNTS):
             paths = [str(place / f"input-{n}") for n in range(number)]
             for path in paths:

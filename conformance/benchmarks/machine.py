@@ -5,28 +5,24 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from conformance.versions import commit
 
-# How each says its version, where it is not by --version.
-_ASKED = {"openssl": ["version"], "fakechroot": ["--version"], "umoci": ["--version"]}
 _PROGRAMS = (
     *("bwrap", "proot", "runc", "crun", "ch-run", "ch-image", "podman", "udocker", "skopeo"),
     *("umoci", "fakechroot", "unshare", "apptainer", "singularity", "docker-registry", "curl"),
     *("gzip", "tar", "strace", "cwltool"),
 )
 _IDLE = ("idle", "iowait", "steal")
-# A load above this is other work; the measurement itself comes later.
-BUSY = 1.0
+# So many processors busy with other work are too many.
+BUSY = 0.25
 _FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
@@ -50,31 +46,20 @@ def load() -> float:
     return os.getloadavg()[0]
 
 
-class Others:
-    """How many processors were busy with what is not ours, once the block has ended."""
+def others(seconds: float = 5.0) -> float:
+    """How many processors are busy while nothing of ours runs: looks on for so long.
 
-    processors = 0.0
-
-
-@contextmanager
-def watching() -> Iterator[Others]:
-    """Compare what the kernel has counted with what our own processes have used meanwhile."""
-    others = Others()
-    start, used, busy = time.monotonic(), _ours(), _busy()
-    yield others
-    passed = max(time.monotonic() - start, 1e-3)
-    others.processors = max(0.0, round(((_busy() - busy) - (_ours() - used)) / passed, 2))
+    Unlike the load average it knows nothing of what we did just before.
+    """
+    start, busy = time.monotonic(), _busy()
+    time.sleep(seconds)
+    return round((_busy() - busy) / (time.monotonic() - start), 2)
 
 
 def _busy() -> float:
     counted = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
     ticks = dict(zip(_FIELDS, map(int, counted), strict=False))
     return sum(n for name, n in ticks.items() if name not in _IDLE) / os.sysconf("SC_CLK_TCK")
-
-
-def _ours() -> float:
-    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in both)
 
 
 def _processor() -> str:
@@ -98,12 +83,17 @@ def _versions() -> Iterator[tuple[str, str]]:
     scripts = os.path.dirname(sys.executable)
     for program in _PROGRAMS:
         path = shutil.which(program, path=f"{scripts}:{os.environ.get('PATH', '')}")
-        yield program, _number([path, *_ASKED.get(program, ["--version"])]) if path else ""
+        yield program, _number(path) if path else ""
 
 
-def _number(command: list[str], variables: Mapping[str, str] | None = None) -> str:
+def _number(program: str) -> str:
+    # Programs of the system are to find the system's Python, and not one of ours.
+    variables = {**os.environ, "PATH": f"/usr/bin:/bin:{os.environ.get('PATH', '')}"}
+    words = [program, "--version"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=60, env=variables
+        )
     except (OSError, subprocess.TimeoutExpired):
         return "here, but does not start"
     found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)

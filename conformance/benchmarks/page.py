@@ -88,13 +88,13 @@ def _machine(results: Results) -> str:
 
 
 def _how(part: Part) -> str:
-    said = f"On {part.date}, commit {part.commit or 'unknown'}, in {shown(part.seconds, 's')}; load"
+    said = f"On {part.date}, commit {part.commit or 'unknown'}, in {shown(part.seconds, 's')}, on a"
     said += (
-        f" when it began {part.load:.2f}, and {part.others:.2f} processors busy with other work."
+        f" machine with {part.others:.2f} processors busy with other work (load {part.load:.2f})."
     )
     if part.quick:
         said += " **In haste**: few turns and sizes."
-    if part.load > BUSY:
+    if part.others > BUSY:
         said += " **The machine was busy**, so these figures are for trying the command only."
     return _paragraph(said)
 

@@ -18,7 +18,7 @@ from conformance.benchmarks import (
     startup,
     work,
 )
-from conformance.benchmarks.bench import Bench
+from conformance.benchmarks.bench import BENCH, BIO, IMAGE, WHOLE, Bench
 from conformance.benchmarks.tables import Table
 from conformance.problem import Problem
 
@@ -29,6 +29,12 @@ class Known(NamedTuple):
     measure: Callable[[Bench], list[Table]]
     title: str
     about: str
+    # What it needs, which is built before it begins.
+    needs: tuple[str, ...] = (IMAGE,)
+
+    def images(self, bench: Bench) -> tuple[str, ...]:
+        """The images that are to be there before it begins."""
+        return (IMAGE,) if bench.quick and self.measure is pull.measure else self.needs
 
 
 def _line(text: str | None) -> str:
@@ -38,10 +44,10 @@ def _line(text: str | None) -> str:
 PARTS = {
     "startup": Known(startup.measure, "Start-up", _line(startup.__doc__)),
     "calls": Known(calls.measure, "System calls", _line(calls.__doc__)),
-    "work": Known(work.measure, "Work", _line(work.__doc__)),
+    "work": Known(work.measure, "Work", _line(work.__doc__), (BENCH,)),
     "memory": Known(memory.measure, "Memory", _line(memory.__doc__)),
-    "pull": Known(pull.measure, "Pull and unpack", _line(pull.__doc__)),
-    "second": Known(second.measure, "A second image", _line(second.__doc__)),
+    "pull": Known(pull.measure, "Pull and unpack", _line(pull.__doc__), (WHOLE, BIO)),
+    "second": Known(second.measure, "A second image", _line(second.__doc__), (WHOLE, BIO)),
     "scatter": Known(scatter.measure, "Many small jobs", _line(scatter.__doc__)),
     "jobs": Known(growth_runs.jobs, "How runs grow: jobs at once", _line(growth_runs.jobs.__doc__)),
     "mounts": Known(growth_runs.mounts, "How runs grow: mounts", _line(growth_runs.mounts.__doc__)),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from conformance.benchmarks import registry
-from conformance.benchmarks.bench import BIO, IMAGE, WHOLE, Bench, full_name
+from conformance.benchmarks.bench import BIO, IMAGE, WHOLE, Bench, full_name, room
 from conformance.benchmarks.peers import install_udocker
 from conformance.benchmarks.registry import Hosts, Image
 from conformance.benchmarks.tables import Row, Table, rows
@@ -132,7 +132,7 @@ def _once(found: list[Row]) -> list[Row]:
 def serving(bench: Bench) -> Iterator[Here]:
     """A registry that is empty, by http and by https, and a place to fetch to."""
     with ExitStack() as stack:
-        place = stack.enter_context(bench.room())
+        place = stack.enter_context(room(bench.scratch))
         plain = stack.enter_context(registry.serving(place))
         secure = ""
         if shutil.which("openssl") and shutil.which("ch-image"):
@@ -179,7 +179,7 @@ class Fetch:
         self._way, self._images, self._here, self._look = way, images, here, look
 
     def __call__(self) -> Taken:
-        with _inside(self._here.place) as place:
+        with room(self._here.place) as place:
             before = 0
             for image in self._images[:-1]:
                 fetch(self._way, image, self._here.hosts, place)
@@ -189,12 +189,6 @@ class Fetch:
                 return taken
             disk, files = disk_and_files(place, WAYS[self._way][1])
             return taken._replace(disk=disk - before, files=files)
-
-
-@contextmanager
-def _inside(place: Path) -> Iterator[Path]:
-    with Bench(place, place).room() as here:
-        yield here
 
 
 def fetch(way: str, image: Image, hosts: Hosts, here: Path) -> Taken:

@@ -75,7 +75,7 @@ def stated(results: Results) -> Iterator[tuple[Ratio, Spread]]:
     for ratio in RATIOS:
         part = results.parts.get(ratio.part)
         found = value(ratio, results)
-        if found and part and not part.quick and part.load <= BUSY:
+        if found and part and not part.quick and part.others <= BUSY:
             yield ratio, found
 
 

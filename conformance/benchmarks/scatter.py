@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from conformance.benchmarks.bench import IMAGE, Bench, ours
+from conformance.benchmarks.bench import IMAGE, Bench, ours, room
 from conformance.benchmarks.peers import known
 from conformance.benchmarks.tables import Table, rows
 from conformance.benchmarks.turns import Failed, Taken, Way, said, take
@@ -46,7 +46,7 @@ def measure(bench: Bench) -> list[Table]:
     """One table of the time that all jobs took."""
     here = known(bench._replace(ways=()))  # by other names than these runners have
     jobs, few = (40, 4) if bench.quick else (200, 10)
-    with bench.room() as place:
+    with room(bench.scratch) as place:
         _documents(place, (jobs, few))
         names = {one.name for one in here.starters}
         table = {n: r for n, r in runners(names).items() if bench.wants(n, NONE, EXTENSION)}

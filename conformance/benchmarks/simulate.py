@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.benchmarks import growth_pulls, registry, touched
-from conformance.benchmarks.bench import IMAGE, Bench, full_name, ours, tree
+from conformance.benchmarks.bench import IMAGE, Bench, full_name, ours, room, tree
 from conformance.benchmarks.cluster import WAYS, Cluster, Costs, Site
 from conformance.benchmarks.pull import OURS, Fetch, Here, fetch, serving
 from conformance.benchmarks.registry import Image
@@ -118,7 +118,7 @@ def crowd(here: Here, image: Image, number: int, stores: int, nodes: int) -> Tak
 def measured(bench: Bench, here: Here, image: Image) -> Costs:
     """All that the model needs of one process on this machine."""
     cold = take([Way(OURS, Fetch(OURS, [image], here), True)], bench.number(5, 2)).taken[OURS]
-    with bench.room() as place:
+    with room(bench.scratch) as place:
         fetch(OURS, image, here.hosts, place)
         again = [fetch(OURS, image, here.hosts, place) for _ in range(5)]
         packed = _packed(here, image, place)
@@ -162,7 +162,7 @@ def _packed(here: Here, image: Image, place: Path) -> tuple[float, float]:
 
 def _lease_calls(bench: Bench) -> tuple[float, float]:
     """Calls that name files: for one look at a lease that another has, and for having one."""
-    with bench.room() as place:
+    with room(bench.scratch) as place:
         free = _calls(place, "1")
         with lease.lease(Store(str(place)), "name"):
             few, many = _calls(place, "1"), _calls(place, "4")
@@ -185,7 +185,7 @@ def _run_calls(bench: Bench) -> tuple[float, float]:
     root = tree(IMAGE)
     store = root.rsplit("/trees/", 1)[0]
     command = [ours(), "--engine", "userns", "run", IMAGE, "perl", "-e", "use POSIX"]
-    with bench.room() as local:
+    with room(bench.scratch) as local:
         found = []
         for place, top in (("", root), (str(local), str(local))):
             counted = touched.touched(touched.run(command, place), store, top)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import platform
@@ -10,7 +9,6 @@ import random
 import struct
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from conformance.images import host_platform
 from conformance.layer import Entry, directory, file, write_layer
@@ -113,10 +111,3 @@ def _block() -> bytes:
     weights = [1 / (rank + 1) for rank in range(_WORDS)]
     text = " ".join(chance.choices(words, weights, k=_BLOCK // 4))
     return text.encode()[:_BLOCK]
-
-
-def forget(layout: Path) -> None:
-    """Remove the layers, once they are in a registry."""
-    for blob in (layout / "blobs" / "sha256").glob("*"):
-        with contextlib.suppress(OSError):
-            blob.unlink()

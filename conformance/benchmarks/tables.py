@@ -49,8 +49,8 @@ class Part(NamedTuple):
 
     tables: list[Table]
     date: str
-    # The load average of a minute when it began; and the processors that were busy, on average,
-    # with what was not ours.
+    # The load average of a minute when it began, which knows of the part before; and how many
+    # processors were busy with other work before it or after it, whatever is more.
     load: float
     others: float
     seconds: float

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from conformance.benchmarks.bench import BENCH, Bench, ours, tree
+from conformance.benchmarks.bench import BENCH, Bench, ours, room, tree
 from conformance.benchmarks.tables import Table, rows
 from conformance.benchmarks.turns import Taken, Way, take, timed
 from conformance.problem import Problem
@@ -33,7 +33,7 @@ def measure(bench: Bench) -> list[Table]:
     """A table for each work."""
     bench.layout(BENCH)
     root = tree(BENCH)
-    with bench.room() as place:
+    with room(bench.scratch) as place:
         prepare(place)
         table = {
             name: words

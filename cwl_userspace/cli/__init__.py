@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -134,8 +135,11 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
     except OSError as error:
         if debug:
             raise
-        about = f": {error.filename}" if error.filename else ""
-        complain(f"{(error.strerror or str(error)).lower()}{about}; see cwl-userspace doctor")
+        name = error.filename
+        about = f": {os.fsdecode(name)}" if isinstance(name, (str, bytes)) and name else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "make room, or choose another place" if full else "see cwl-userspace doctor"
+        complain(f"{(error.strerror or str(error)).lower()}{about}; {hint}")
         return 125
 
 

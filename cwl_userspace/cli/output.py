@@ -27,7 +27,7 @@ def write_archive(verb: str, output: str, produce: Callable[[Write], object]) ->
     with aside_of(output) as aside:
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            produce(lambda data: _write(fd, data))
+            produce(lambda data: _write(fd, data, output))
         finally:
             os.close(fd)
 
@@ -51,6 +51,10 @@ def aside_of(target: str) -> Iterator[str]:
         raise
 
 
-def _write(fd: int, data: bytes) -> None:
+def _write(fd: int, data: bytes, name: str | None = None) -> None:
     while data:
-        data = data[os.write(fd, data) :]
+        try:
+            data = data[os.write(fd, data) :]
+        except OSError as error:
+            error.filename = name  # the descriptor knows none
+            raise

@@ -99,7 +99,7 @@ class Joining:
             before=[["join", self._pid, start]],
             inside=[
                 ["join_root", self._pid, start],
-                *(bound or [["drop_capabilities", []], ["no_new_privileges"]]),
+                *(bound or [["drop_capabilities", _dropped(self._pid)], ["no_new_privileges"]]),
             ],
             last=last or self._last(program.user),
             terminal=program.terminal,
@@ -232,6 +232,13 @@ def _inside(launch: Mapping[str, Any], pid: int) -> int:
     if not pid:
         raise EngineError(_NO_SUCH_PROCESS, "see cwl-userspace ps -a")
     return pid
+
+
+def _dropped(pid: int) -> list[int]:
+    """The capabilities that a process of the container may not have, nor any beside it."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        kept = next((int(line.split()[1], 16) for line in file if line.startswith("CapBnd:")), 0)
+    return [number for number in range(64) if not kept >> number & 1]
 
 
 def _start(pid: int) -> str:

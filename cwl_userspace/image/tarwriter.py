@@ -83,12 +83,21 @@ def content_of(path: bytes) -> Iterator[bytes]:
 
 
 def open_readable(path: bytes) -> int:
-    """Open a file of ours for reading; one whose mode forbids it is opened up for a moment."""
+    """Open a file of ours for reading; one whose mode forbids it is opened up for a moment.
+
+    Raise StoreError for one that is another's.
+    """
     try:
         return os.open(path, _READ)
     except PermissionError:
         mode = os.lstat(path).st_mode & 0o7777
-        os.chmod(path, mode | 0o400)
+        try:
+            os.chmod(path, mode | 0o400)
+        except OSError:
+            raise StoreError(
+                f"the file {os.fsdecode(path)!r} cannot be read: permission denied",
+                "have it be readable, or do it as who may read it",
+            ) from None
         try:
             return os.open(path, _READ)
         finally:

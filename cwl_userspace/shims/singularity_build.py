@@ -55,7 +55,7 @@ def pull(context: Context, argv: Sequence[str]) -> int:
     place = words.value("path") or said(context.environ, "PULLDIR")
     target = os.path.join(place, name) if place else name
     force = words.flag("force")
-    if force or not os.path.isfile(target):
+    if force or not os.path.isfile(target):  # which may be this image's: that is seen below
         _check(target, force)
     if split(text)[0] in ("", INSTANCE):
         raise UsageError(f"pull has no place {text!r}", "for example: pull docker://debian")

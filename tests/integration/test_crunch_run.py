@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers import ENGINES, PATIENCE, Home, all_gone, docker_archive, marker, shell_layer
+from tests.containers import (
+    ENGINES,
+    PATIENCE,
+    Home,
+    all_gone,
+    docker_archive,
+    marker,
+    settled,
+    shell_layer,
+)
 from tests.singularity import Singularity
 
 # What singularity sets by itself, and crunch-run does not take for the tool's.
@@ -46,13 +55,13 @@ class Executor:
         binds: Mapping[str, tuple[Path, bool]] | None = None,
         working_dir: str = "",
         network: bool = False,
-        more: tuple[str, ...] = (),
+        limits: tuple[str, ...] = (),
     ) -> None:
         """As ``execCmd`` writes it; ``binds`` are host paths by places, and whether read-only."""
         env = {"PATH": "/bin:/usr/bin", **(env or {})}
         words = ["exec", "--containall", "--cleanenv", f"--pwd={working_dir}"]
         words += [] if network else ["--net", "--network=none"]
-        words += more
+        words += limits
         for place, (source, read_only) in sorted((binds or {}).items()):
             if place == env.get("HOME"):
                 words += ["--home", f"{source}:{place}"]
@@ -125,6 +134,7 @@ def image(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert built.code == 0, built
     # Nothing of it is left to the store of whoever runs the file.
+    assert settled(place / "cache" / "cwl-userspace")
     shutil.rmtree(place / "cache")
     image = place / "by_id" / "image.sif"
     image.write_bytes((place / "by_uuid" / "image.sif").read_bytes())
@@ -144,7 +154,8 @@ def in_name_spaces(home: Home, image: Path, tmp_path: Path) -> Executor:
 
 def test_exit_codes_and_streams_are_the_tools(executor: Executor) -> None:
     script = "echo foo; echo -n bar >&2; echo baz; echo waz >&2; exit 3"
-    assert executor.run("sh", "-c", script) == (3, "foo\nbaz\n", "barwaz\n")
+    limits = ("--cpus", "1", "--memory", str(256 << 20))
+    assert executor.run("sh", "-c", script, limits=limits) == (3, "foo\nbaz\n", "barwaz\n")
     assert executor.run("sh", "-c", "kill -9 $$") == (0x80 + 9, "", "")
 
 

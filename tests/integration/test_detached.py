@@ -172,6 +172,7 @@ def test_logs_keep_streams_and_times_apart(any_stay: Stay) -> None:
     assert any_stay.call("logs", "--tail", "1", name).out == b"end"
     assert any_stay.call("logs", "--tail", "-1", name) == ran
     assert any_stay.call("logs", "--since", "1h", name) == ran
+    assert any_stay.call("logs", "--until", "2000-01-01", name) == (0, b"", b"")
     assert any_stay.call("logs", "--since", "2100-01-01", name).out == b""
     stamp, _, text = any_stay.call("logs", "-t", "-n", "1", name).out.partition(b" ")
     assert text == b"end" and stamp.startswith(b"20") and stamp.endswith(b"Z")

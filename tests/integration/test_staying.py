@@ -65,15 +65,20 @@ def can_be_joined(engine: str, home: Home) -> bool:
 
 
 @pytest.mark.parametrize("engine", [*ENGINES, *OTHER_ENGINES])
-def test_exec_has_a_terminal_of_the_container_whatever_engine_runs_it(
+def test_exec_is_bound_as_the_container_is_and_has_a_terminal_of_it_with_every_engine(
     staying: Callable[[str], Stay], home: Home, engine: str
 ) -> None:
     if not can_be_joined(engine, home):
         return
     stay = staying(engine)
     word = marker()
-    name = stay.start(f"echo inside > /tmp/file; echo ready; {LOOP}", "-e", f"WORD={word}")
+    # ch-run leaves all capabilities to a container, which exec does not.
+    capabilities = "" if engine == "charliecloud" else "Cap|"
+    bound = f"grep -E '^({capabilities}NoNewPrivs|Seccomp:|Cpus_allowed_list)' /proc/self/status"
+    main = f"{bound} > /tmp/bound; echo inside > /tmp/file; echo ready; {LOOP}"
+    name = stay.start(main, "-e", f"WORD={word}", "--cpuset-cpus", "0")
     assert stay.log_has(name, "ready")
+    assert stay.exec(name, f"{bound} | diff /tmp/bound - && cat /tmp/bound").text.endswith(":\t0\n")
     script = 'cat /tmp/file; echo told > "$(tty)"; test -t 0 && echo 3 > /dev/tty; exit 3'
     ran = stay.exec(name, script, "-t")
     assert ran == (3, b"inside\r\ntold\r\n3\r\n", b"")

@@ -20,12 +20,13 @@ PASSWD = (
     "nobody:x:none:none:x:/:/bin/sh\n"
     "half:x:600:none:x:/half:/bin/sh"
 )
-GROUP = "root:x:0:\nstaff:x:50:tool\n60:x:61:\nbad:x:number:"
+GROUP = "root:x:0:\nstaff:x:50:tool\n60:x:61:\nshort:x:71\nbad:x:number:"
 KNOWN = Accounts(PASSWD, GROUP)
 NONE = Accounts("", "")
 HOST = Host(
     1000, 1001, "me", "box", "nameserver 10.0.0.1\n", "10.0.0.2\tnear  far # by\n", "hosts: files\n"
 )
+ADDED = [("db", "10.1.1.1"), ("web", "10.1.1.2")]
 ALONE = Host(1000, 1001, "me", "box", None, None, None)
 
 
@@ -64,6 +65,7 @@ def facts(identity: Identity) -> tuple[int, int, str, str, bool]:
         ("tool:", (1234, 55, "tool", "/home/tool", False)),
         ("tool:staff", (1234, 50, "tool", "/home/tool", False)),
         ("tool:7", (1234, 7, "tool", "/home/tool", False)),
+        ("tool:short", (1234, 71, "tool", "/home/tool", False)),
         ("tool:60", (1234, 61, "tool", "/home/tool", False)),
         ("4321:staff", (4321, 50, "", "/", False)),
         ("0:7", (0, 7, "root", "/root", True)),
@@ -87,8 +89,14 @@ def test_a_name_that_the_image_does_not_have_is_refused(user: str, said: str) ->
 def test_an_image_without_accounts_has_root_all_the_same() -> None:
     assert facts(identify("root", NONE)) == (0, 0, "root", "/root", True)
     assert facts(identify("5:root", NONE)) == (5, 0, "", "/", False)
+    assert facts(identify(":7", NONE)) == (0, 7, "root", "/root", True)
     with pytest.raises(UsageError):
         identify("tool", NONE)
+
+
+def test_who_is_not_named_has_the_account_of_number_0_whatever_its_name() -> None:
+    renamed = Accounts("toor:x:0:5::/toor:/bin/sh\n", "")
+    assert facts(identify(":", renamed)) == (0, 5, "toor", "/toor", True)
 
 
 def test_a_caller_stays_who_he_is_and_gets_the_images_name_for_the_number() -> None:
@@ -112,6 +120,9 @@ def test_a_stranger_gets_a_line_in_each_table() -> None:
 def test_a_name_of_a_group_is_given_once() -> None:
     wanted = with_identity(KNOWN, Identity(4321, 77, "staff", "/", False))
     assert wanted.group == GROUP + "\ngroup77:x:77:\n"
+    wanted = with_identity(KNOWN, Identity(4321, 77, "short", "/", False))
+    assert wanted.group == GROUP + "\ngroup77:x:77:\n"
+    assert with_identity(KNOWN, Identity(4321, 71, "me", "/", False)).group == GROUP
 
 
 def test_who_is_known_gets_no_line() -> None:
@@ -234,11 +245,11 @@ def test_a_container_has_the_hosts_network_and_names() -> None:
 
 
 def test_without_a_network_only_this_host_is_known() -> None:
-    found = files(RunRequest(["true"], network_off=True, add_hosts=[("db", "10.1.1.1")]))
+    found = files(RunRequest(["true"], network_off=True, add_hosts=ADDED))
     assert "/etc/resolv.conf" not in found and "/etc/nsswitch.conf" not in found
     assert found["/etc/hosts"] == (
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-        "127.0.0.1\tbox\n10.1.1.1\tdb\n"
+        "127.0.0.1\tbox\n10.1.1.1\tdb\n10.1.1.2\tweb\n"
     )
 
 
@@ -251,6 +262,8 @@ def test_a_host_without_tables_gives_none() -> None:
 def test_what_the_hosts_table_knows_is_not_added() -> None:
     host = Host(1000, 1001, "me", "box", None, "127.0.0.1 localhost box # comment", None)
     assert files(host=host)["/etc/hosts"] == "127.0.0.1 localhost box # comment\n"
+    host = Host(1000, 1001, "me", "box", None, "127.0.0.1 localhost\n\n::1 box X\t\n\n", None)
+    assert files(host=host)["/etc/hosts"] == "127.0.0.1 localhost\n\n::1 box X\t\n"
     host = Host(1000, 1001, "me", "comment", None, "127.0.0.1 localhost # comment", None)
     assert files(host=host)["/etc/hosts"].endswith("\n127.0.0.1\tcomment\n")
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cwl_userspace.errors import StoreError
 from cwl_userspace.image import tar
 from cwl_userspace.image.tarwriter import Writer, content_of, member, size_of
+from tests.fuzzing import examples
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=130)
 
@@ -27,6 +28,7 @@ def written(*entries: tuple[tar.Entry, bytes]) -> bytes:
     return out.getvalue()
 
 
+@examples(100)
 @given(
     name=st.lists(NAMES, min_size=1, max_size=4).map("/".join).filter(lambda n: not n.isspace()),
     content=st.binary(max_size=1200),
