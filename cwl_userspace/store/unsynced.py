@@ -13,37 +13,19 @@ Only looking at a mark is on the way of a run.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import sys
 
 from cwl_userspace.store.owner import Owner, private_name
-from cwl_userspace.store.phases import SYNC, phase
 from cwl_userspace.store.store import CONTENTS, LEASES, MARK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cwl_userspace.store.store import Store
 
-# The descriptor of the tree's directory in the process that syncs it.
-_PLACE = 3
-# A mark that is to take the place of another.
-_NEW = f"{MARK}.new"
-# What a mark says where the file system could not write all.
-_FAILED = "failed"
 # Seconds without a sign of life after which another host's process is dead.
 _SILENCE = 60.0
-# The processes started here that sync trees.
-_children: list[int] = []
 # How long to wait for another process that compares or removes the same tree.
 _PATIENCE = 300.0
-# A Python that needs nothing but its own library and this package, wherever it was started.
-_PROGRAM = """
-import sys
-sys.path.append(sys.argv[1])
-from cwl_userspace.store.unsynced import main
-main(sys.argv[2])
-"""
 
 
 def publish(store: Store, private: str, name: str) -> bool:
@@ -71,87 +53,17 @@ def sync_later(store: Store, name: str) -> None:
     """
     directory = os.path.join(store.path, name)
     if _said(directory) == str(Owner.me()):
-        _start(directory)
+        from cwl_userspace.store.syncing import start
 
-
-def _start(directory: str) -> None:
-    """Start the process. Where there is no descriptor for it, that is left to the next."""
-    fds: list[int] = []
-    try:
-        fds.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        # Above the one that it is to have: a descriptor that becomes itself may be closed.
-        fds.append(fcntl.fcntl(fds[0], fcntl.F_DUPFD_CLOEXEC, _PLACE + 1))
-        if not _started(directory, fds[1]):
-            settle(fds[1], directory)
-    except OSError:
-        pass
-    finally:
-        for fd in fds:
-            os.close(fd)
-
-
-def _started(directory: str, place: int) -> bool:
-    """Execute ``main``, and have the mark name it; nobody waits for it to end."""
-    streams = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_DUP2, place, _PLACE),
-    ]
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    words = [sys.executable or "", "-I", "-S", "-c", _PROGRAM, package, directory]
-    _forget_the_ended()
-    try:
-        pid = os.posix_spawn(words[0], words, os.environ, file_actions=streams, setsid=True)
-    except (OSError, NotImplementedError):
-        return False
-    _children.append(pid)
-    # Written here, since a Python takes as long to start as many a small image to be fetched. It
-    # cannot have removed its mark by now; if it has, the next who looks removes this one.
-    _rewrite(place, str(Owner.of(pid)))
-    return True
-
-
-def _forget_the_ended() -> None:
-    """Let go of those started before, which a process that goes on for long has to do."""
-    for pid in list(_children):
-        try:
-            ended = os.waitpid(pid, os.WNOHANG)[0] == pid
-        except ChildProcessError:  # somebody waited for all children, or this is a fork
-            ended = True
-        if ended:
-            _children.remove(pid)
-
-
-def main(directory: str) -> None:
-    """What is executed; it keeps nothing open of the caller's but the directory."""
-    os.closerange(_PLACE + 1, 1 << 16)
-    os.chdir("/")
-    with phase(SYNC):
-        settle(_PLACE, directory)
-
-
-def settle(place: int, directory: str) -> None:
-    """Sync what is in a tree's directory, open as ``place``, and remove its mark.
-
-    A mark says from then on if that failed. ``directory`` is the path, for messages.
-    """
-    from cwl_userspace.kernel.syscalls import sync_filesystem_of
-    from cwl_userspace.store.heart import beating
-
-    try:
-        with beating(lambda: os.utime(MARK, dir_fd=place, follow_symlinks=False)):
-            sync_filesystem_of(place, directory)
-            for name in (_NEW, MARK):
-                _remove(name, place)
-    except OSError:
-        _rewrite(place, _FAILED)
+        start(directory)
 
 
 def confirm(store: Store, name: str) -> None:
     """Sync a tree now that is known to be as it was recorded, and remove its mark if it has one."""
     directory = os.path.join(store.path, name)
     if _said(directory) is not None:
+        from cwl_userspace.store.syncing import settle
+
         place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             settle(place, directory)
@@ -172,7 +84,9 @@ def is_sound(store: Store, directory: str) -> bool:
     if owner is not None and owner.is_of_this_boot():
         mine = not store.only_read and os.access(directory, os.W_OK)
         if mine and _is_dead(owner, store, directory):
-            _start(directory)
+            from cwl_userspace.store.syncing import start
+
+            start(directory)
         return True
     rebooted = owner is None or owner.host == Owner.me().host
     if owner is not None and not rebooted and not _is_dead(owner, store, directory):
@@ -270,20 +184,3 @@ def _said(directory: str) -> str | None:
         return None
     except OSError:
         return ""
-
-
-def _rewrite(place: int, said: str) -> None:
-    """Have a mark say something else; nothing is done where it cannot be written."""
-    try:
-        _remove(_NEW, place)
-        os.symlink(said, _NEW, dir_fd=place)
-        os.replace(_NEW, MARK, src_dir_fd=place, dst_dir_fd=place)
-    except OSError:
-        pass
-
-
-def _remove(name: str, place: int) -> None:
-    try:
-        os.unlink(name, dir_fd=place)
-    except FileNotFoundError:  # another process did it, too
-        pass

@@ -13,6 +13,7 @@ import pytest
 
 from tests import tars
 from tests.command import Command, Result
+from tests.containers import settled
 from tests.images import NAME, Layout, oci_directory
 from tests.trees import snapshot
 
@@ -84,7 +85,9 @@ class Cared(Command):
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Cared:
-    return Cared(tmp_path_factory.mktemp("original"))
+    original = Cared(tmp_path_factory.mktemp("original"))
+    assert settled(original.store)
+    return original
 
 
 @pytest.fixture
@@ -225,7 +228,7 @@ def test_a_tree_in_use_is_not_replaced(cared: Cared) -> None:
         start = file.read().rpartition(b")")[2].split()[19].decode()
     (runs / "x.json").write_text(json.dumps({
         "id": "abcdef123456", "image": record["id"], "host": os.uname().nodename,
-        "pid": os.getpid(), "start": start,
+        "pid": os.getpid(), "start": start, "time": 0,
     }))  # fmt: skip
     result = cared("verify", "--repair")
     assert result.returncode == 1
