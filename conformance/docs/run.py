@@ -25,7 +25,7 @@ from conformance.docs.blocks import OCCASIONS, TOP, Step, every_step, plan
 from conformance.docs.shell import Reader, Result
 from conformance.problem import Problem
 
-_PATIENCE = {"quick": 180.0, "long": 1800.0, "toil": 900.0, "slurm": 900.0}
+_PATIENCE = {"quick": 400.0, "long": 1800.0, "toil": 900.0, "slurm": 900.0}
 _CHECKER = doctest.OutputChecker()
 _CONFIG = """\
 registries:
@@ -42,7 +42,7 @@ class Session:
         self._page = page
         self._steps = steps
         self._given = given
-        self._last = Result(0, "")
+        self._last: Result | None = None
         self.lines: list[str] = []
         self.failed = 0
         self.ran = 0
@@ -69,13 +69,15 @@ class Session:
         return True
 
     def _do(self, reader: Reader, step: Step) -> None:
-        if step.kind == "run" and step.value in self._given.occasion:
-            self._execute(reader, step)
+        if step.kind == "run":
+            self._last = None
+            if step.value in self._given.occasion:
+                self._execute(reader, step)
         elif step.kind == "file":
             path = reader.work / step.value
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(reader.located(step.block.text) + "\n", encoding="utf-8")
-        elif step.kind == "output" and self._last.text:
+        elif step.kind == "output" and self._last is not None:
             if not _CHECKER.check_output(
                 step.block.text + "\n",
                 self._last.text,
