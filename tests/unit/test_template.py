@@ -50,6 +50,7 @@ ENTRY: dict[str, Any] = {
         ("{{if and .Up (eq .Size 3)}}{{or .Config.Cmd .Size}}{{end}}", "3"),
         ("{{if or .Up (index .Mounts 9)}}the rest is not looked at{{end}}", None),
         ("{{eq .Size 1 3}} {{ne .Size 3}} {{lt .Size 4}} {{ge .Size 4}}", "true false true false"),
+        ("{{le .Size 3}} {{ge .Size 3}} {{lt .Size 3}} {{gt .Size 3}}", "true true false false"),
         # Functions.
         ("{{upper .Id | lower}} {{title `abc def`}}", "sha256:abcdef Abc Def"),
         (
