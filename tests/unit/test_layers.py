@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -219,4 +220,43 @@ def test_a_store_without_room_is_not_the_fault_of_the_layer(tmp_path: Path) -> N
     shutil.rmtree(tmp_path)
     with pytest.raises(FileNotFoundError):
         tree.apply(tar.Bytes([tars.layer(tars.file("f"))], "the layer"))
+    tree.close()
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o1777, 0o050])
+def test_what_a_tree_holds_already_gets_its_modes_and_times_back(tmp_path: Path, mode: int) -> None:
+    lower = tmp_path / "top" / "closed" / "inner"
+    lower.mkdir(parents=True)
+    for place in (lower, lower.parent):
+        os.utime(place, (1_500_000_000, 1_500_000_000))
+        place.chmod(mode)
+    tree = Tree(str(tmp_path / "top"))
+    tree.adopt()
+    tree.apply(tar.Bytes([tars.layer(tars.file("closed/inner/new", b"x"))], "the layer"))
+    tree.apply(tar.Bytes([tars.layer(tars.whiteout("closed/inner/new"))], "the layer"))
+    tree.finish()
+    found = os.stat(lower.parent)
+    assert (stat.S_IMODE(found.st_mode), found.st_mtime) == (mode, 1_500_000_000)
+    _open_up(str(tmp_path))
+    assert list(lower.iterdir()) == []
+
+
+def test_the_root_is_a_directory_with_the_mode_and_time_of_its_entry(tmp_path: Path) -> None:
+    tree = Tree(str(tmp_path))
+    tree.apply(tar.Bytes([tars.layer(tars.directory("./", 0o7751, mtime=5))], "the layer"))
+    tree.finish()
+    found = tmp_path.stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_mtime) == (0o1751, 5)
+    for name in (".", "./", "/", "a/.."):
+        tree = Tree(str(tmp_path))
+        with pytest.raises(LayerError):
+            tree.apply(tar.Bytes([tars.layer(tars.header(name, b"2", link="x"))], "the layer"))
+        tree.close()
+
+
+def test_a_marker_is_refused_where_there_are_no_layers(tmp_path: Path) -> None:
+    tree = Tree(str(tmp_path))
+    stream = tar.Bytes([tars.layer(tars.whiteout("a"))], "the tar")
+    with pytest.raises(LayerError, match=r"the tar holds b'\.wh\.a', which only a layer"):
+        tree.apply(stream, whiteouts=False)
     tree.close()

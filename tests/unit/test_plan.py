@@ -7,7 +7,7 @@ import pytest
 from cwl_userspace.accounts import Accounts, caller, identify, with_identity
 from cwl_userspace.errors import UsageError
 from cwl_userspace.plan import DEFAULT_PATH, Host, plan
-from cwl_userspace.spec import ContainerSpec, Identity, ImageConfig, Mount, RunRequest
+from cwl_userspace.spec import ContainerSpec, Device, Identity, ImageConfig, Mount, RunRequest
 
 pytestmark = pytest.mark.once
 
@@ -199,12 +199,14 @@ def test_a_working_directory_is_absolute(asked: str, said: str, expected: str) -
 
 def test_all_else_is_as_it_was_asked_for() -> None:
     request = RunRequest(
-        ["true"], network_off=True, read_only=True, shm_size=5, root_size=6, tty=False
-    )
+        ["true"], network_off=True, read_only=True, shm_size=5, root_size=6,
+        devices=[Device("/dev/null", "/dev/nothing")],
+    )  # fmt: skip
     spec = planned(request, own_tree=True)
     assert (spec.rootfs, spec.own_tree) == ("/store/tree", True)
     assert (spec.network_off, spec.read_only, spec.shm_size, spec.root_size) == (True, True, 5, 6)
-    assert (spec.limits, spec.devices, spec.tty) == (request.limits, request.devices, False)
+    assert spec.limits == request.limits and not spec.tty
+    assert [(d.source, d.target) for d in spec.devices] == [("/dev/null", "/dev/nothing")]
     assert not planned().own_tree
 
 
