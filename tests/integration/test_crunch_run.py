@@ -21,6 +21,7 @@ from tests.containers import (
     marker,
     settled,
     shell_layer,
+    waiting,
 )
 from tests.singularity import Singularity
 
@@ -86,8 +87,12 @@ class Executor:
         return self.child.returncode, out, err
 
     def contained_process(self) -> int:
-        """One that lsns has a name space of processes of, and whose ancestor is the child."""
-        for line in subprocess.check_output(["lsns"], text=True).splitlines():
+        """One that lsns has a name space of processes of, and whose ancestor is the child.
+
+        0 where there is none yet, or lsns has given up on a process that ended while it looked.
+        """
+        said = subprocess.run(["lsns"], capture_output=True, text=True)
+        for line in said.stdout.splitlines() if said.returncode == 0 else ():
             fields = line.split()
             if len(fields) < 4 or fields[1] != "pid":
                 continue
@@ -102,16 +107,15 @@ class Executor:
                     return pid
         return 0
 
-    def inject(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def inject(self, pid: int, *command: str) -> subprocess.CompletedProcess[str]:
         """What the gateway's shell does, whose nsenter has capabilities.
 
         Without them the kernel refuses to enter again what the container shares with the host.
         """
-        target = f"--target={self.contained_process()}"
         spaces = ["--all"]
         if os.geteuid() != 0:
             spaces = ["--preserve-credentials", "--user", "--mount", "--pid", "--ipc"]
-        words = ["nsenter", target, *spaces, *command]
+        words = ["nsenter", f"--target={pid}", *spaces, *command]
         return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
 
 
@@ -199,18 +203,19 @@ def test_a_network_is_off_unless_it_is_asked_for(in_name_spaces: Executor) -> No
 def test_the_contained_process_is_found_entered_and_killed(
     in_name_spaces: Executor, tmp_path: Path
 ) -> None:
-    """Until there is one, crunch-run has 0, and asks again. SIGKILL ends all that was started."""
+    """Where crunch-run has found none, it asks again. SIGKILL ends all that was started."""
     (tmp_path / "testfile").write_text("first tube")
     word, place = marker(), f"/injecttest-{os.getpid()}"
     script = "sleep 98765 & echo ready; exec sleep 98765"
     in_name_spaces.start("sh", "-c", script, env={"M": word}, binds={place: (tmp_path, True)})
     stdout = in_name_spaces.child.stdout
     assert stdout is not None and stdout.readline() == "ready\n"
-    found = in_name_spaces.contained_process()
+    looks = (in_name_spaces.contained_process() for _ in waiting(PATIENCE))
+    found = next(filter(None, looks), 0)
     assert found
     assert os.readlink(f"/proc/{found}/ns/pid") != os.readlink("/proc/self/ns/pid")
     assert Path(f"/proc/{found}/net/fib_trie").exists()  # where IPAddress looks
-    injected = in_name_spaces.inject("cat", f"{place}/testfile")
+    injected = in_name_spaces.inject(found, "cat", f"{place}/testfile")
     assert (injected.returncode, injected.stdout) == (0, "first tube"), injected
     in_name_spaces.child.send_signal(signal.SIGKILL)
     assert in_name_spaces.child.communicate(timeout=PATIENCE) == ("", "")
