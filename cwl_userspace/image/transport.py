@@ -9,6 +9,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -84,8 +85,9 @@ class Transport:
         self.sleep = sleep
         self._home = host_of(base)
         self._authority = authority_of(base)
-        self._insecure = insecure
-        self._connections = Connections(timeouts, self._context)
+        # Not a method of ours: in a circle of references idle connections would stay open.
+        secure = partial(_context, self._home if insecure else "")
+        self._connections = Connections(timeouts, secure)
 
     def send(self, request: Request) -> Response:
         """The final answer after redirects and retries, whatever its status; body not yet read.
@@ -159,11 +161,6 @@ class Transport:
         except (NotConnected, NotSecured, OSError, HTTPException, ValueError) as error:
             raise explain(error, self.name_of(url), url) from None
 
-    def _context(self, authority: str) -> ssl.SSLContext:
-        return context_for(
-            authority, self._insecure and host_of(f"https://{authority}") == self._home
-        )
-
     def name_of(self, url: str) -> str:
         """How messages name the host of a URL, which may be one that we were sent to."""
         host = authority_of(url)
@@ -184,6 +181,11 @@ class Transport:
             f"{self.label} answers {status} {printable(response.reason)}{times}{said}",
             "the fault is on its side: try again later, or set a mirror",
         )
+
+
+def _context(insecure: str, authority: str) -> ssl.SSLContext:
+    """How TLS is spoken with a host; the one named ``insecure`` need not prove who it is."""
+    return context_for(authority, insecure=host_of(f"https://{authority}") == insecure != "")
 
 
 def body(response: Response, label: str, chunk: int) -> Generator[bytes, None, None]:
