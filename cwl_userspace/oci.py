@@ -7,9 +7,10 @@ checked once, on the way in.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -256,3 +257,13 @@ def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise ImageError(f"{what} is {value!r:.60}", "expected text: the image is damaged")
     return value
+
+
+def chain_id(diff_ids: Sequence[Digest]) -> Digest:
+    """The ChainID of layers, lowest first (config.md, "Layer ChainID")."""
+    if not diff_ids:
+        return Digest(hashlib.sha256(b"").hexdigest())
+    chain = diff_ids[0]
+    for diff_id in diff_ids[1:]:
+        chain = Digest(hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest())
+    return chain

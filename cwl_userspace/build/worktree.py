@@ -11,7 +11,7 @@ from cwl_userspace.build import layer
 from cwl_userspace.build.cache import Cache
 from cwl_userspace.digest import Digest
 from cwl_userspace.image.tarwriter import content_of
-from cwl_userspace.store.flatten import chain_id
+from cwl_userspace.oci import chain_id
 from cwl_userspace.store.store import Store
 
 

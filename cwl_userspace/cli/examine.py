@@ -11,11 +11,11 @@ from cwl_userspace import asroot
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, ImageNotFound, InvalidReference, StoreError
 from cwl_userspace.image.contents import Node
+from cwl_userspace.oci import chain_id
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import check, records
 from cwl_userspace.store.check import Named, Problem
 from cwl_userspace.store.compare import ADDITIONAL, CHANGED, MISSING, Compared, closed, compare
-from cwl_userspace.store.flatten import chain_id
 from cwl_userspace.store.modes import is_of_a_group
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.repair import read_contents

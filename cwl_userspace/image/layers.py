@@ -17,6 +17,7 @@ from cwl_userspace.image.confine import MakeDirectory, Missing, Parts, Root, Wal
 from cwl_userspace.image.confine import remove as remove_name
 from cwl_userspace.image.contents import Journal, crc32
 from cwl_userspace.image.directories import Directories
+from cwl_userspace.image.replaced import Replaced
 from cwl_userspace.image.trail import Trail
 from cwl_userspace.image.umask import umask
 from cwl_userspace.image.whiteouts import PREFIX, RESERVED, Whiteouts
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BUILDING = 0o700
+_SET_ID = stat.S_ISUID | stat.S_ISGID
 _NO_NAMES = (b"", b".", b"..")
 _NAME_WEIGHT = 16  # what a name costs in memory, beside eight bytes for each of its steps
 # What an entry can ask for that cannot be; other errors are the store's (no space, no rights).
@@ -40,9 +42,12 @@ _OF_THE_LAYER = (
 class Tree(MakeDirectory):
     """A root file system under construction, told to a journal. ``apply`` layers, ``finish``."""
 
-    def __init__(self, path: str, journal: Journal | None = None) -> None:
+    def __init__(
+        self, path: str, journal: Journal | None = None, replaced: Replaced | None = None
+    ) -> None:
         self._root = Root(path)
         self._journal = journal or Journal()
+        self._replaced = replaced
         self._umask = umask()
         self._directories = Directories()
         self._touched: set[Parts] = set()
@@ -51,12 +56,8 @@ class Tree(MakeDirectory):
         self._trail = Trail(self._root, self)
         self._head: bytes | None = None  # the directory of the entry before, as the archive has it
         self._applied = 0
-        self.dropped_devices = 0
-        self.dropped_setuid = 0
-        self.files = 0
-        self.bytes = 0
-        self.holes = 0
-        self.remembered = 0
+        self.dropped_devices = self.dropped_setuid = 0
+        self.files = self.bytes = self.holes = self.remembered = 0
 
     @property
     def made(self) -> int:
@@ -90,6 +91,7 @@ class Tree(MakeDirectory):
         Without ``whiteouts`` (a rootfs tar is no layer) a ``.wh.`` name is refused: the same bytes
         as a layer make another tree, and both would be filed under one DiffID.
         """
+        self._journal.layer()
         self._tracking = self._applied > 0
         self._touched = set()
         self._whiteouts = Whiteouts(self._root, self._touched, self._remove)
@@ -108,7 +110,6 @@ class Tree(MakeDirectory):
 
     def finish(self) -> None:
         """Set the directories' modes and times, and let go of the tree."""
-        self._forget()
         self._directories.settle(self._root.fd)
         self.close()
 
@@ -179,7 +180,7 @@ class Tree(MakeDirectory):
             if not stat.S_ISDIR(os.lstat(name, dir_fd=parent.fd).st_mode):
                 self._remove(parent, name)
                 os.mkdir(name, _BUILDING, dir_fd=parent.fd)
-        self._count_setuid(entry.mode)
+        self.dropped_setuid += bool(entry.mode & _SET_ID)
         self._note_directory((*parent.parts, name), entry.mode & 0o1777, entry.mtime)
 
     def _regular(self, parent: Walked, place: Parts, entry: tar.Entry, data: tar.Bytes) -> None:
@@ -211,7 +212,7 @@ class Tree(MakeDirectory):
             os.close(fd)
         self._journal.file(place, mode, size, entry.mtime, crc)
         if mode != entry.mode:
-            self._count_setuid(entry.mode)
+            self.dropped_setuid += bool(entry.mode & _SET_ID)
         self.files += 1
         self.bytes += size
 
@@ -268,8 +269,12 @@ class Tree(MakeDirectory):
         self._trail.forget()
 
     def _remove(self, parent: Walked, name: bytes) -> None:
-        self._journal.removed((*parent.parts, name))
-        if remove_name(name, parent.fd):
+        removal = self._journal.removed((*parent.parts, name))
+        if self._replaced is not None and self._tracking:
+            is_directory = self._replaced.keep(name, parent.fd, removal, self.files, self.bytes)
+        else:
+            is_directory = remove_name(name, parent.fd)
+        if is_directory:
             self._directories.drop((*parent.parts, name))
             if parent is not self._trail.current:
                 self._forget()
@@ -291,7 +296,3 @@ class Tree(MakeDirectory):
             self._touched.add(place)
             self.remembered += len(place) + _NAME_WEIGHT
             place = place[:-1]
-
-    def _count_setuid(self, mode: int) -> None:
-        if mode & (stat.S_ISUID | stat.S_ISGID):
-            self.dropped_setuid += 1

@@ -72,6 +72,7 @@ def tree_size(rootfs: str) -> int:
 def journal_of(rootfs: str) -> bytes:
     """A record (image/contents.py) of a tree as it is; raise StoreError for what cannot be read."""
     journal = Journal()
+    journal.layer()
     for entry, path in walk(os.fsencode(rootfs)):
         place = split(entry.name)
         if entry.kind == tar.DIRECTORY:

@@ -1,4 +1,7 @@
-"""Start the tree of an image from that of one which it extends: only what is new is fetched.
+"""Start the tree of an image from one in the store: only the layers that are new are fetched.
+
+That may be the tree of an image which it extends, or of any that begins with the same layers: what
+else there is in it is left out, and what it has replaced is taken from beside it (image/lower.py).
 
 Files are shared on disk. By reflink where the file system can: then no write to one tree could ever
 be seen in another. Else by hard link, if the store may: a file has one content, mode and time under
@@ -11,73 +14,156 @@ tree with other programs changes all that share with it, which is why it can be 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 from cwl_userspace.digest import Digest
+from cwl_userspace.errors import StoreError
 from cwl_userspace.image.confine import remove_tree
+from cwl_userspace.oci import chain_id
 from cwl_userspace.store.copy import copy_tree, has_reflinks
 from cwl_userspace.store.modes import is_of_a_group
-from cwl_userspace.store.store import Store
+from cwl_userspace.store.store import CONTENTS, REPLACED, Store
 
-_COUNTED = ("files", "bytes", "dropped_devices", "dropped_setuid")
+COUNTED = ("files", "bytes", "dropped_devices", "dropped_setuid")
+# How many trees with the same lowest layers are tried: one may lack what it has replaced.
+_TRIED = 3
+_NOT_TO_BE_READ = (OSError, ValueError, TypeError, KeyError, AttributeError, StoreError)
+
+Counts = list[int]
 
 
 class Base(NamedTuple):
-    """How many layers a new tree begins with, what is known of them, and where that stands."""
+    """What a new tree begins with.
+
+    ``layers``: how many of the image's; ``counts``: what was ``COUNTED`` in them all, ``each``: in
+    the lowest, the two lowest and so on, None if unknown; ``record``: what they hold, None if
+    there is none.
+    """
 
     layers: int
-    facts: dict[str, int]
+    counts: Counts
+    each: list[Counts] | None
+    record: bytes | None
+
+
+NONE = Base(0, [0] * len(COUNTED), [], b"")
+
+
+class _Found(NamedTuple):
+    """A tree that has as many of an image's lowest layers, of all that it has."""
+
+    layers: int
+    of: int
     directory: str
 
 
-NONE = Base(0, dict.fromkeys(_COUNTED, 0), "")
+def begin(store: Store, diff_ids: Sequence[Digest], private: str) -> Base:
+    """Make ``rootfs`` in a private directory, with as many layers of an image as one tree has.
 
-
-def begin(store: Store, chains: Sequence[Digest], rootfs: str) -> Base:
-    """Make the directory ``rootfs`` with as many layers of an image as the store has in one tree.
-
-    ``chains`` are the ChainIDs of its lowest layer, its two lowest, and so on. Where the store has
-    no such tree, or it cannot be copied whole, ``rootfs`` is left empty. A tree of a group has
-    other modes than the image says, so only a store of a group begins with it.
+    ``diff_ids`` are those of all its layers, lowest first. Where the store has no tree with any of
+    them, or it cannot be copied whole, ``rootfs`` is left empty.
     """
-    for_group = is_of_a_group(store.path)
-    for layers in range(len(chains), 0, -1):
-        chain = chains[layers - 1]
-        if store.has_tree(chain):
-            tree = store.tree(chain)
-            if store.is_beneath(tree) and is_of_a_group(_store_of(tree)) != for_group:
-                break
-            facts = _copied(tree, rootfs, store.share_files)
-            if facts is not None:
-                return Base(layers, facts, os.path.dirname(tree))
-            break
-    os.mkdir(rootfs, 0o755)
+    extended = _extended(store, diff_ids)
+    for found in (*_beginning_alike(store, diff_ids, extended.layers), extended):
+        base = _copied(found, private, store.share_files) if found.layers else None
+        if base is not None:
+            return base
+    os.mkdir(os.path.join(private, "rootfs"), 0o755)
     return NONE
 
 
-def _store_of(tree: str) -> str:
-    return tree.rsplit("/", 3)[0]  # STORE/trees/CHAIN/rootfs
+def _extended(store: Store, diff_ids: Sequence[Digest]) -> _Found:
+    """The largest tree that an image extends, here or beneath; of no layers if there is none.
+
+    A tree of a group has other modes than the image says, so only a store of a group begins with
+    it.
+    """
+    for layers in range(len(diff_ids) - 1, 0, -1):
+        chain = chain_id(diff_ids[:layers])
+        if store.has_tree(chain):
+            tree = store.tree(chain)
+            top = tree.rsplit("/", 3)[0]  # STORE/trees/CHAIN/rootfs
+            if store.is_beneath(tree) and is_of_a_group(top) != is_of_a_group(store.path):
+                break
+            return _Found(layers, layers, os.path.dirname(tree))
+    return _Found(0, 0, "")
 
 
-def _copied(tree: str, rootfs: str, share: bool) -> dict[str, int] | None:
-    """Copy a tree, and say what is known of it; None if that could not be done, or not whole."""
+def _beginning_alike(store: Store, diff_ids: Sequence[Digest], least: int) -> list[_Found]:
+    """Trees of the own store that have more than ``least`` of an image's layers, the best first."""
+    wanted = [str(diff_id) for diff_id in diff_ids]
+    trees = os.path.join(store.path, "trees")
+    found = []
+    for name in os.listdir(trees) if wanted else ():
+        directory = os.path.join(trees, name)
+        with contextlib.suppress(*_NOT_TO_BE_READ):
+            theirs = list(_stated(directory)["diff_ids"])
+            same = sum(takewhile(bool, map(str.__eq__, wanted, theirs)))
+            if least < same < len(theirs):
+                found.append(_Found(same, len(theirs), directory))
+    found.sort(key=lambda one: (-one.layers, one.of))
+    is_sound = (store.has_tree(Digest(os.path.basename(one.directory))) for one in found[:_TRIED])
+    return [one for one, sound in zip(found, is_sound, strict=False) if sound]
+
+
+def _copied(found: _Found, private: str, share: bool) -> Base | None:
+    """Copy the layers of a tree, and say what is known of them; None if it could not be done."""
+    tree, rootfs = (os.path.join(place, "rootfs") for place in (found.directory, private))
     try:
-        with open(os.path.join(os.path.dirname(tree), "tree.json"), "rb") as file:
-            stated = json.loads(file.read())
-        facts = {name: int(stated.get(name, 0)) for name in _COUNTED}
-        link = share and not has_reflinks(os.path.dirname(rootfs))
         fd = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            unread = copy_tree(tree, rootfs, link)
+            base = _taken(found, private, share and not has_reflinks(private))
             # Who removes a tree renames it first: if it is in its place, all of it was there.
-            if not unread and os.path.samestat(os.lstat(tree), os.fstat(fd)):
-                return facts
+            if base is not None and os.path.samestat(os.lstat(tree), os.fstat(fd)):
+                return base
         finally:
             os.close(fd)
-    except (OSError, ValueError, TypeError, AttributeError):
+    except _NOT_TO_BE_READ:
         pass  # what is wrong with the store itself shows again when all layers are applied
     remove_tree(rootfs)
+    remove_tree(os.path.join(private, REPLACED))
     return None
+
+
+def _taken(found: _Found, private: str, link: bool) -> Base | None:
+    from cwl_userspace.store.lowest import copy_lowest, copy_replaced
+
+    stated = _stated(found.directory)
+    each = _each(stated, found)
+    record = _recorded(found.directory)
+    if found.layers < found.of:
+        if each is None or record is None:
+            return None
+        record = copy_lowest(found.directory, record, found.layers, found.of, private, link)
+        return None if record is None else Base(found.layers, each[-1], each, record)
+    if copy_tree(os.path.join(found.directory, "rootfs"), os.path.join(private, "rootfs"), link):
+        return None
+    copy_replaced(found.directory, private, found.layers, link)
+    return Base(found.layers, [int(stated.get(name, 0)) for name in COUNTED], each, record)
+
+
+def _each(stated: dict[str, Any], found: _Found) -> list[Counts] | None:
+    """What was counted in the layers of a tree that are wanted."""
+    each = [[int(number) for number in counts] for counts in stated.get("layers", ())]
+    return each[: found.layers] if len(each) == found.of else None
+
+
+def _stated(directory: str) -> dict[str, Any]:
+    with open(os.path.join(directory, "tree.json"), "rb") as file:
+        stated = json.loads(file.read())
+    if not isinstance(stated, dict):
+        raise ValueError(f"tree.json is {stated!r:.40}")
+    return stated
+
+
+def _recorded(directory: str) -> bytes | None:
+    try:
+        with open(os.path.join(directory, CONTENTS), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None

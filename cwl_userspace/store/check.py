@@ -21,10 +21,9 @@ from cwl_userspace.errors import (
     UserspaceError,
 )
 from cwl_userspace.image.source import check_document_size
-from cwl_userspace.oci import Manifest, diff_ids_of, load_json, parse_document
+from cwl_userspace.oci import Manifest, chain_id, diff_ids_of, load_json, parse_document
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import packs, records
-from cwl_userspace.store.flatten import chain_id
 from cwl_userspace.store.store import Store
 
 _CHUNK = 1 << 20

@@ -206,7 +206,7 @@ def _read(files: list[_Wanted]) -> list[Difference | bytes]:
     results: list[Difference | bytes] = []
     for path, name, crc in files:
         try:
-            if _crc(path) != crc:
+            if crc_of(path) != crc:
                 results.append(Difference(CHANGED, name, "its content"))
         except PermissionError:
             results.append(name)
@@ -215,7 +215,8 @@ def _read(files: list[_Wanted]) -> list[Difference | bytes]:
     return results
 
 
-def _crc(path: bytes) -> int:
+def crc_of(path: bytes) -> int:
+    """CRC-32 over the content of a file; raise OSError if it cannot be read."""
     try:
         fd = os.open(path, _READ)
     except PermissionError:  # O_NOATIME is for the owner alone

@@ -25,7 +25,7 @@ def copy_tree(source: str, target: str, link: bool = False) -> list[str]:
     be copied and stays empty: its paths are returned. Pipes are made anew; sockets and devices,
     which mean nothing without their host, are left out. Raise OSError otherwise.
     """
-    copy = _Copy(link)
+    copy = Copy(link)
     waiting = [(source, target)]
     made = []
     while waiting:
@@ -49,12 +49,12 @@ def copy_place(source: str, target: str) -> list[str]:
     """Copy a directory, or whatever else there is, as ``copy_tree`` does."""
     if os.path.isdir(source):
         return copy_tree(source, target)
-    copy = _Copy()
+    copy = Copy()
     copy.file(source, target, os.lstat(source))
     return copy.unread
 
 
-class _Copy:
+class Copy:
     """What one copy has seen: files with several names, and what could not be read."""
 
     def __init__(self, link: bool = False) -> None:

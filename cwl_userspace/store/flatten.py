@@ -7,10 +7,10 @@ chunks; so memory is bounded whatever the layers' sizes, and a connection may ha
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError
@@ -19,29 +19,20 @@ from cwl_userspace.image.ahead import Ahead, Beside
 from cwl_userspace.image.bound import Bound
 from cwl_userspace.image.contents import Journal
 from cwl_userspace.image.layers import Tree
+from cwl_userspace.image.replaced import Replaced
 from cwl_userspace.image.source import Source
 from cwl_userspace.image.stream import Checked, decompressed
-from cwl_userspace.oci import Image, Layer
+from cwl_userspace.oci import Image, Layer, chain_id
 from cwl_userspace.store import unsynced
-from cwl_userspace.store.base import Base, begin
+from cwl_userspace.store.base import COUNTED, Base, Counts, begin
 from cwl_userspace.store.blobs import drop_damaged, keeping, kept
 from cwl_userspace.store.phases import DOWNLOAD, PUBLISH, phase, through
-from cwl_userspace.store.store import CONTENTS, Store
+from cwl_userspace.store.store import CONTENTS, REPLACED, Store
 from cwl_userspace.store.workspace import workspace
 
 Report = Callable[[str], None]
 # Layers that are fetched, and those of them that are inflated, at the same time.
 _AT_ONCE, _INFLATED = 4, 2
-
-
-def chain_id(diff_ids: Sequence[Digest]) -> Digest:
-    """The ChainID of layers, lowest first (config.md, "Layer ChainID")."""
-    if not diff_ids:
-        return Digest(hashlib.sha256(b"").hexdigest())
-    chain = diff_ids[0]
-    for diff_id in diff_ids[1:]:
-        chain = Digest(hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest())
-    return chain
 
 
 def flatten(
@@ -64,22 +55,25 @@ def _flatten(
     store: Store, image: Image, source: Source, report: Report, whiteouts: bool
 ) -> list[Digest]:
     with workspace(store) as private:
-        rootfs = os.path.join(private, "rootfs")
         known = [layer.diff_id for layer in image.layers if layer.diff_id is not None]
         if len(known) < len(image.layers) or not whiteouts:
             known = []
         try:
-            base = begin(store, [chain_id(known[:n]) for n in range(1, len(known))], rootfs)
-            before = _recorded(base)
-            journal = Journal(before or b"")
-            tree = Tree(rootfs, journal)
+            base = begin(store, known, private)
+            tree, journal = _tree(base, private)
         except OSError as error:
             raise store.failure(error, "unpack a layer") from None
+        each: list[Counts] | None = None if base.each is None else list(base.each)
+        diff_ids = known[: base.layers]
         try:
             if base.layers:
                 tree.adopt()
             above = image.layers[base.layers :]
-            diff_ids = known[: base.layers] + _apply(tree, store, above, source, report, whiteouts)
+            with closing(_apply(tree, store, above, source, report, whiteouts)) as applied:
+                for diff_id in applied:
+                    diff_ids.append(diff_id)
+                    if each is not None:
+                        each.append(_counts(base, tree))
             tree.finish()
         except OSError as error:
             tree.close()
@@ -87,23 +81,29 @@ def _flatten(
         except BaseException:
             tree.close()
             raise
-        counts = {name: number + getattr(tree, name) for name, number in base.facts.items()}
-        if before is not None:
+        if journal is not None:
             name = os.path.relpath(private, store.path)
             store.write_file(f"{name}/{CONTENTS}", journal.packed())
-        publish(store, private, diff_ids, counts)
+        facts: dict[str, object] = dict(zip(COUNTED, _counts(base, tree), strict=True))
+        publish(store, private, diff_ids, facts if each is None else {**facts, "layers": each})
         return diff_ids
 
 
-def _recorded(base: Base) -> bytes | None:
-    """The record of what a tree begins with; None if that has none: then the whole has none."""
-    if not base.layers:
-        return b""
-    try:
-        with open(os.path.join(base.directory, CONTENTS), "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
+def _tree(base: Base, private: str) -> tuple[Tree, Journal | None]:
+    """A tree that goes on from another; a record of it only if that one has a record."""
+    rootfs = os.path.join(private, "rootfs")
+    if base.record is None:
+        return Tree(rootfs), None
+    journal = Journal(base.record, base.layers)
+    return Tree(
+        rootfs, journal, Replaced(os.path.join(private, REPLACED), *base.counts[:2])
+    ), journal
+
+
+def _counts(base: Base, tree: Tree) -> Counts:
+    return [
+        before + int(getattr(tree, name)) for name, before in zip(COUNTED, base.counts, strict=True)
+    ]
 
 
 def publish(
@@ -127,9 +127,8 @@ def _apply(
     source: Source,
     report: Report,
     whiteouts: bool,
-) -> list[Digest]:
-    """Apply each layer while the next ones are already on their way."""
-    found = []
+) -> Generator[Digest, None, None]:
+    """Apply each layer while the next ones are already on their way; the DiffID of each."""
     running: list[_Pipeline] = []
     bound = Bound(tree, store.unpacked_limit)
     remaining = iter(layers)
@@ -141,9 +140,9 @@ def _apply(
                 pipeline.inflate()
             _import_meanwhile()
             report(f"layer {position + 1} of {len(layers)}")
-            found.append(running[0].apply(tree, bound, whiteouts))
+            diff_id = running[0].apply(tree, bound, whiteouts)
             running.pop(0).close()
-        return found
+            yield diff_id
     finally:
         for pipeline in running:
             pipeline.stop()

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, ImageNotFound
 from cwl_userspace.image.source import Source, nowhere
-from cwl_userspace.oci import Image, Platform, load_json
+from cwl_userspace.oci import Image, Platform, chain_id, load_json
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records, unsynced
-from cwl_userspace.store.flatten import Report, chain_id, flatten, publish
+from cwl_userspace.store.flatten import Report, flatten, publish
 from cwl_userspace.store.heart import now
 from cwl_userspace.store.lease import lease
 from cwl_userspace.store.phases import EXTRACT, PUBLISH, phase

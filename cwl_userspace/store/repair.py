@@ -17,9 +17,16 @@ from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, StoreError, UserspaceError
 from cwl_userspace.image import contents
 from cwl_userspace.image.source import Source
-from cwl_userspace.oci import DOCUMENT_LIMIT, Manifest, Platform, diff_ids_of, parse_document
+from cwl_userspace.oci import (
+    DOCUMENT_LIMIT,
+    Manifest,
+    Platform,
+    chain_id,
+    diff_ids_of,
+    parse_document,
+)
 from cwl_userspace.reference import ImageReference
-from cwl_userspace.store.flatten import Report, chain_id
+from cwl_userspace.store.flatten import Report
 from cwl_userspace.store.images import add
 from cwl_userspace.store.inuse import GONE
 from cwl_userspace.store.lease import lease

@@ -15,6 +15,7 @@ Layout (format 2), below the directory that the settings name::
     packs/CHAIN/               the same tree as one file, for local disks: see packs.py
     trees/CHAIN/contents.zst   what rootfs should hold, see image/contents.py; none for trees of
                                builds and of older releases
+    trees/CHAIN/replaced/      what its layers replaced of those below them: see image/replaced.py
     containers/NAME/rootfs     a container's own tree, which its runs write; kept from other users
     containers/NAME/container.json   its id, image and configuration: see containers.py
     containers/NAME/marks.json  what was noted of it since: see marks.py
@@ -56,7 +57,7 @@ _CONVERTED = ("1",)
 _PLACES = ("names", "images", "blobs/sha256", "trees", "packs", "tmp", "locks", LEASES)
 # What is published below these is for every user of the store.
 _FOR_ALL = ("trees/", "packs/")
-CONTENTS, MARK = "contents.zst", "unsynced"
+CONTENTS, REPLACED, MARK = "contents.zst", "replaced", "unsynced"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 

@@ -144,7 +144,9 @@ def test_it_is_noticed_that(what: str, tmp_path: Path) -> None:
 
 
 def test_what_is_damaged_or_unknown_is_no_record() -> None:
-    packed = Journal().packed()
+    empty = Journal()
+    empty.layer()
+    packed = empty.packed()
     other = zstandard.compress(b"V 2\0")
     nowhere = zstandard.compress(b"V 1\0F 644 0 0 0 no/where\0")
     cut = zstandard.compress(b"V 1\0D 755 0")

@@ -15,11 +15,10 @@ import pytest
 from cwl_userspace.errors import ImageError, ImageNotFound, StoreError
 from cwl_userspace.image.archive import loadable
 from cwl_userspace.image.confine import remove_tree
-from cwl_userspace.oci import Platform
+from cwl_userspace.oci import Platform, chain_id
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import records
 from cwl_userspace.store.copy import copy_tree
-from cwl_userspace.store.flatten import chain_id
 from cwl_userspace.store.images import add, ensure
 from cwl_userspace.store.owner import private_name
 from cwl_userspace.store.records import Record
