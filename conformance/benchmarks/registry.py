@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 import socket
@@ -11,11 +12,12 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from conformance.problem import Problem
 
 _PATIENCE = 30.0
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Hosts(NamedTuple):
@@ -87,8 +89,37 @@ def upload(layout: Path, name: str, host: str, ours: str) -> Image:
     done = subprocess.run([*words, *names], capture_output=True, text=True)
     if done.returncode:
         raise Problem(f"skopeo cannot copy '{name}': {done.stderr.strip()[-300:]}")
-    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-    request = urllib.request.Request(f"http://{host}/v2/{ours}/manifests/1", headers=accept)
+    layers = json.loads(_ask(f"http://{host}/v2/{ours}/manifests/1"))["layers"]
+    return _image(ours, layers)
+
+
+def upload_part(host: str, whole: str, layers: Sequence[int], ours: str) -> Image:
+    """Have the registry make an image of some layers of one that it has, the lowest of them 0."""
+    there, here = (f"http://{host}/v2/{name}" for name in (whole, ours))
+    manifest = json.loads(_ask(f"{there}/manifests/1"))
+    config = json.loads(_ask(f"{there}/blobs/{manifest['config']['digest']}"))
+    config.pop("history", None)
+    config["rootfs"]["diff_ids"] = [config["rootfs"]["diff_ids"][n] for n in layers]
+    raw = json.dumps(config).encode()
+    digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    place = _ask(f"{here}/blobs/uploads/", "POST", b"", "Location")
+    _ask(f"{place}{'&' if '?' in place else '?'}digest={digest}", "PUT", raw)
+    manifest["config"] |= {"digest": digest, "size": len(raw)}
+    manifest["layers"] = [manifest["layers"][n] for n in layers]
+    for layer in manifest["layers"]:
+        _ask(f"{here}/blobs/uploads/?mount={layer['digest']}&from={whole}", "POST", b"")
+    _ask(f"{here}/manifests/1", "PUT", json.dumps(manifest).encode())
+    return _image(ours, manifest["layers"])
+
+
+def _image(name: str, layers: Sequence[dict[str, Any]]) -> Image:
+    return Image(name, [one["digest"] for one in layers], sum(one["size"] for one in layers))
+
+
+def _ask(url: str, method: str = "GET", data: bytes | None = None, header: str = "") -> str:
+    """What a registry answers, or one of the answer's headers."""
+    kind = _MANIFEST if "/manifests/" in url else "application/octet-stream"
+    headers = {"Accept": _MANIFEST, "Content-Type": kind}
+    request = urllib.request.Request(url, data, headers, method=method)
     with urllib.request.urlopen(request) as answer:
-        layers = json.load(answer)["layers"]
-    return Image(ours, [one["digest"] for one in layers], sum(one["size"] for one in layers))
+        return str(answer.headers[header]) if header else str(answer.read().decode())
