@@ -47,7 +47,7 @@ class Settings:
     ``local_store`` is where runs have copies of trees on a disk of this host; empty for nowhere.
     ``store`` is the user's own, ``beneath`` are the stores that are only read, in their order.
     ``offline``: no program of ours touches the network, not even to look up a name.
-    ``share_files``: whether a tree may have files in common with one that it extends (auto) or
+    ``share_files``: whether a tree may have files in common with one that it begins with (auto) or
     never has; ``keep_blobs``: whether the store keeps layers as they were fetched.
     ``unpacked_limit`` is how many bytes the layers of an image may unpack to, all together.
     """

@@ -68,7 +68,7 @@ class Store:
     ``beneath`` are other people's stores: look-ups go through them, too, and nothing else does.
     ``elsewhere``, if somebody sets it, has trees made in another store and leaves a pack in this
     one (localtree.py): it is given this store, and what makes a tree in a store.
-    ``share_files``: a tree may have files in common with one that it extends (store/base.py);
+    ``share_files``: a tree may have files in common with one that it begins with (store/base.py);
     ``keep_blobs``: layers are kept as they were fetched, too (store/blobs.py); ``unpacked_limit``:
     how many bytes an image may unpack to that is filed here, 0 for any; ``only_read``: nothing in
     it is changed.
