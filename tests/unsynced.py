@@ -28,6 +28,15 @@ def mark(tree: Path, said: str, age: float = 0.0) -> None:
     os.utime(path, (moment, moment), follow_symlinks=False)
 
 
+def wait_until_synced(tree: Path) -> None:
+    """Wait for the process that syncs a tree: it removes the mark, which is a change of the tree's
+    directory."""
+    deadline = time.monotonic() + 60
+    while os.path.lexists(tree / MARK):
+        assert time.monotonic() < deadline, f"{tree / MARK} is still there"
+        time.sleep(0.01)
+
+
 def empty(tree: Path, *names: str) -> None:
     """Take the content of files, as a crash does before the disk has it; all else stays."""
     for name in names:

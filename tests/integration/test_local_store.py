@@ -15,6 +15,7 @@ from cwl_userspace.store import records
 from cwl_userspace.store.lease import lease
 from cwl_userspace.store.store import Store
 from tests.containers import Box, Home, Ran, manifest, oci_layout, shell_layer, waiting
+from tests.unsynced import wait_until_synced
 
 FILES = 1500
 once = pytest.mark.once
@@ -327,11 +328,13 @@ def test_a_directory_that_others_can_write_is_not_used(home: Home, how: str) -> 
 def test_a_tree_that_a_cleaner_may_have_been_at_is_made_anew_beside_it(home: Home) -> None:
     assert home.call("run", "busybox", "true").text == ""
     old = copies(home)[0].parent
+    wait_until_synced(old)
     (old / "rootfs" / "etc" / "group").unlink()
     os.utime(old, (0, time.time() - 10 * 24 * 3600))
     for _ in range(2):
         assert home.call("run", "busybox", "cat", "/etc/group").out.startswith(b"root:")
         assert [tree.parent.name for tree in copies(home)] == [old.name, f"{old.name}.1"]
+    wait_until_synced(old.with_name(f"{old.name}.1"))
     os.utime(old, (0, time.time() - 40 * 24 * 3600))
     os.utime(old.with_name(f"{old.name}.1"), (0, time.time() - 10 * 24 * 3600))
     assert home.call("run", "busybox", "cat", "/etc/group").out.startswith(b"root:")
