@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence, Set
 from typing import NamedTuple
 
-from cwl_userspace.errors import StoreError
+from cwl_userspace.errors import ImageNotFound
 from cwl_userspace.store import records, users
 from cwl_userspace.store.diskuse import disk_use
 from cwl_userspace.store.heart import last_sign, now
@@ -98,13 +98,27 @@ def plan(store: Store, wish: Wish, needed: Set[str]) -> Plan:
 def carry_out(store: Store, items: Sequence[Item], delete: Delete) -> Iterator[Item]:
     """Remove what was planned, by ``delete`` where it is a directory; give each that has gone.
 
-    What has come into use meanwhile stays. Raise StoreError where the store cannot be written.
+    What has come into use meanwhile stays, and so does what an image has that was added meanwhile.
+    Raise StoreError where the store cannot be written.
     """
     store = store.own
+    needed: set[str] | None = None
     with phase(PRUNE):
         for item in items:
+            if item.kind in (TREE, BLOB):  # images come first: those that are left now stay
+                needed = _needed(store) if needed is None else needed
+                if os.path.basename(item.what) in needed:
+                    continue
             if _remove(store, item, delete):
                 yield item
+
+
+def _needed(store: Store) -> set[str]:
+    """The names of the trees and blobs that the images of a store have now."""
+    found = set()
+    for record in records.images(store):
+        found |= {record.chain.hex, *_blobs_of(store, record)}
+    return found
 
 
 def _remove(store: Store, item: Item, delete: Delete) -> bool:
@@ -145,10 +159,8 @@ def _remove_image(store: Store, item: Item) -> bool:
         return False
     for key in named:
         remove_name(store, key)
-    with contextlib.suppress(StoreError):
-        for identifier in records.identifiers(store):
-            if item.what == f"sha256:{identifier}":
-                forget_image(store, records.by_id(store, identifier))
+    with contextlib.suppress(ImageNotFound):
+        forget_image(store, records.by_id(store, item.what.removeprefix("sha256:")))
     return True
 
 
@@ -168,9 +180,8 @@ def _images(store: Store, needed: Set[str]) -> list[Known]:
             protected.add(identifier)
     using = users.in_use(store)
     found = []
-    for identifier in records.identifiers(store):
-        record = records.by_id(store, identifier)
-        text = str(record.id)
+    for record in records.images(store):
+        identifier, text = record.id.hex, str(record.id)
         kept = "protected" if text in protected else ""
         if record.chain.hex in using:
             kept = kept or f"in use by {using[record.chain.hex][0].shown()}"
