@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import zstandard
 
@@ -15,11 +15,11 @@ from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, StoreError
 from cwl_userspace.image import tar
 from cwl_userspace.image.layers import Tree
+from cwl_userspace.image.saving import file_chunks
 from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.image.tarwriter import Writer, content_of
 
 _LEVEL = 3
-_CHUNK = 1 << 20
 _WHITEOUT = b".wh."
 
 
@@ -62,7 +62,7 @@ def apply(rootfs: str, layers: Sequence[tuple[Digest, str]]) -> None:
         tree.adopt()
         for diff_id, path in layers:
             what = f"the layer {diff_id} of an earlier build"
-            plain = Checked(decompressed(_chunks(path), what), diff_id, None, what)
+            plain = Checked(decompressed(file_chunks(path), what), diff_id, None, what)
             tree.apply(tar.Bytes(plain, what))
         tree.finish()
     except ImageError as error:
@@ -119,9 +119,3 @@ def _add(writer: Writer, after: Snapshot, name: bytes, linked: dict[int, bytes])
             linked[seen.inode] = name
         entry = tar.Entry(tar.REGULAR, name, b"", mode, seen.size, mtime)
         writer.entry(entry, content_of(path))
-
-
-def _chunks(path: str) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
