@@ -18,13 +18,15 @@ from cwl_userspace.image.stream import decompressed
 from cwl_userspace.image.tarwriter import content_of
 
 _HEADER = 512
+_REPOSITORIES = ("git@", "git://", "ssh://")
 
 
 def is_address(text: str) -> bool:
     """True for a source that is fetched; raise Problem for a repository, which cannot be."""
-    if text.startswith(("git@", "git://")) or urlsplit(text).path.endswith(".git"):
+    is_url = text.startswith(("http://", "https://"))
+    if text.startswith(_REPOSITORIES) or (is_url and urlsplit(text).path.endswith(".git")):
         raise Problem(f"takes the repository {text!r}, which is not supported", "clone it with RUN")
-    return text.startswith(("http://", "https://"))
+    return is_url
 
 
 def download(url: str, directory: str, checksum: str, offline: bool) -> Source:

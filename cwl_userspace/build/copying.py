@@ -7,6 +7,7 @@ import posixpath
 import stat
 from collections.abc import Sequence
 
+from cwl_userspace.build.layer import check_name
 from cwl_userspace.build.problem import Problem
 from cwl_userspace.build.sources import Item, Source
 from cwl_userspace.engines.view import View
@@ -65,6 +66,7 @@ class Copying:
         bits = (own if self._mode is None else self._mode) & 0o1777
         self._parents(place, mtime)
         name = os.fsencode(place.lstrip("/"))
+        check_name(name)
         if stat.S_ISDIR(mode):
             if place not in self._written:
                 self._directory(place, bits, mtime)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import zstandard
 
+from cwl_userspace.build.problem import Problem
 from cwl_userspace.build.snapshot import Snapshot, changed, removed
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, StoreError
 from cwl_userspace.image import tar
 from cwl_userspace.image.layers import Tree
+from cwl_userspace.image.saving import file_chunks
 from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.image.tarwriter import Writer, content_of
 
 _LEVEL = 3
-_CHUNK = 1 << 20
 _WHITEOUT = b".wh."
 
 
@@ -61,7 +62,7 @@ def apply(rootfs: str, layers: Sequence[tuple[Digest, str]]) -> None:
         tree.adopt()
         for diff_id, path in layers:
             what = f"the layer {diff_id} of an earlier build"
-            plain = Checked(decompressed(_chunks(path), what), diff_id, None, what)
+            plain = Checked(decompressed(file_chunks(path), what), diff_id, None, what)
             tree.apply(tar.Bytes(plain, what))
         tree.finish()
     except ImageError as error:
@@ -76,6 +77,7 @@ def record(before: Snapshot, after: Snapshot, path: str) -> Digest | None:
     """Write what has changed to a layer, and leave the tree as the layer says it is.
 
     ``after`` is open. What no layer can hold, sockets say, is removed. None if nothing has changed.
+    Raise Problem for a file whose name means something else in a layer.
     """
     layer = LayerFile(path)
     for name in removed(before, after):
@@ -92,12 +94,17 @@ def record(before: Snapshot, after: Snapshot, path: str) -> Digest | None:
     return layer.close()
 
 
-def _add(writer: Writer, after: Snapshot, name: bytes, linked: dict[int, bytes]) -> None:
+def check_name(name: bytes) -> None:
+    """Raise Problem for a name that no file can have in a layer: there it means a whiteout."""
     if any(part.startswith(_WHITEOUT) for part in name.split(b"/")):
-        raise StoreError(
-            f"the file {os.fsdecode(name)!r:.100} cannot be part of an image",
+        raise Problem(
+            f"has the file {os.fsdecode(name)!r:.100}, which cannot be part of an image",
             "in a layer such a name means that another file is gone: name it otherwise",
         )
+
+
+def _add(writer: Writer, after: Snapshot, name: bytes, linked: dict[int, bytes]) -> None:
+    check_name(name)
     seen = after.settle(name)
     mode, mtime = stat.S_IMODE(seen.mode), seen.modified // 1_000_000_000
     path = after.path(name)
@@ -112,9 +119,3 @@ def _add(writer: Writer, after: Snapshot, name: bytes, linked: dict[int, bytes])
             linked[seen.inode] = name
         entry = tar.Entry(tar.REGULAR, name, b"", mode, seen.size, mtime)
         writer.entry(entry, content_of(path))
-
-
-def _chunks(path: str) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk

@@ -16,6 +16,7 @@ _FLAG = re.compile(r"--([a-z][a-z0-9-]*)(?:=(\S*))?(?:\s+|$)")
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNITS = {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 6e10, "h": 3.6e12}
 _PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?$", re.IGNORECASE)
+_LAST_PORT = 65535
 
 Document = dict[str, Any]
 
@@ -133,7 +134,10 @@ def _expose(document: Document, text: Text) -> None:
         match = _PORT.match(word)
         if match is None:
             raise Problem(f"has the port {word!r}", "expected for example 80, 80/udp or 8000-8010")
-        for port in range(int(match[1]), int(match[2] or match[1]) + 1):
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last <= _LAST_PORT:
+            raise Problem(f"has the port {word!r}", f"expected numbers of up to {_LAST_PORT}")
+        for port in range(first, last + 1):
             ports[f"{port}/{(match[3] or 'tcp').lower()}"] = {}
 
 

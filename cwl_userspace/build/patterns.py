@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 _CLASS = re.compile(r"\[(\^?)((?:\\.|[^\]\\])+)\]", re.DOTALL)
+_IN_CLASS = re.compile(r"\\?(.)(?:-\\?(.))?", re.DOTALL)
 
 
 def is_pattern(part: str) -> bool:
@@ -38,7 +39,7 @@ def _translated(pattern: str) -> str:
         elif character == "?":
             result += "[^/]"
         elif found:
-            result += f"[{found[1]}{found[2].replace('[', chr(92) + '[')}]"
+            result += _class(found[2], bool(found[1]))
             at = found.end()
             continue
         elif character == "\\" and at + 1 < len(pattern):
@@ -48,6 +49,15 @@ def _translated(pattern: str) -> str:
             result += re.escape(character)
         at += 1
     return result
+
+
+def _class(members: str, negated: bool) -> str:
+    """Any of some characters, and ranges of them; one that ends before it begins has none."""
+    pairs = ((first, last or first) for first, last in _IN_CLASS.findall(members))
+    ranges = [f"{re.escape(one)}-{re.escape(other)}" for one, other in pairs if one <= other]
+    if not ranges:
+        return "." if negated else "(?!)"
+    return f"[{'^' if negated else ''}{''.join(ranges)}]"
 
 
 class Ignored:

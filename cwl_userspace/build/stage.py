@@ -59,12 +59,14 @@ class StageState:
 
     def __init__(self, document: Document, tree: WorkTree) -> None:
         self.document = copy.deepcopy(document)
-        self.document["config"] = dict(self.document.get("config") or {})
+        config = self.document.get("config") or {}
+        # Go writes null for a list or a map that is empty, and so do Docker's own images.
+        self.document["config"] = {k: v for k, v in config.items() if v is not None}
+        self.document["history"] = self.document.get("history") or []
         self.tree = tree
         self.arguments: dict[str, str | None] = {}
         self.has_cmd = False
         self.created: str = self.document.get("created") or EPOCH
-        self.document.setdefault("history", [])
 
     @property
     def config(self) -> dict[str, Any]:

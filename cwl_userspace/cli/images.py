@@ -97,9 +97,9 @@ def _rows(context: Context, wanted: Sequence[str]) -> Iterator[Row]:
             continue
         named.add(record.id.hex)
         yield Row(reference, record, is_protected(context.store, name))
-    for identifier in records.identifiers(context.store):
-        if identifier not in named and not wanted:
-            yield Row(None, records.by_id(context.store, identifier), False)
+    for record in () if wanted else records.images(context.store):
+        if record.id.hex not in named:
+            yield Row(None, record, False)
 
 
 def _is_wanted(reference: ImageReference, wanted: str) -> bool:
@@ -140,9 +140,8 @@ def _labels(record: records.Record) -> dict[str, Any]:
 def _measured(context: Context, rows: Sequence[Row]) -> dict[str, Sizes]:
     """The sizes of each tree; one that several images have is shared as a whole."""
     images: dict[str, set[str]] = {}
-    for identifier in records.identifiers(context.store):
-        record = records.by_id(context.store, identifier)
-        images.setdefault(record.chain.hex, set()).add(identifier)
+    for record in records.images(context.store):
+        images.setdefault(record.chain.hex, set()).add(record.id.hex)
     found = {}
     for chain in {row.record.chain for row in rows}:
         seen = sizes(context.store.tree(chain))

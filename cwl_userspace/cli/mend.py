@@ -22,6 +22,7 @@ from cwl_userspace.reference import ImageReference
 from cwl_userspace.store import check, records, repair
 from cwl_userspace.store.compare import compare
 from cwl_userspace.store.kept import Kept, original
+from cwl_userspace.store.modes import is_of_a_group
 from cwl_userspace.store.protect import is_protected, protect
 from cwl_userspace.store.store import private_name
 
@@ -136,7 +137,8 @@ def _take(
         raise ImageError("what was fetched is another image", "remove it and pull it again")
     if not with_tree and not found.trees[image.chain].recorded:
         tree = context.store.tree(image.record.chain)
-        if compare(tree, anew.contents()).differences:
+        opened = is_of_a_group(context.store.path)
+        if compare(tree, anew.contents(), opened=opened).differences:
             if used := users(context, image.record):
                 raise StoreError(f"it is in use by {', '.join(used)}", "and its tree is damaged")
             with_tree = True

@@ -1,7 +1,4 @@
-"""One blob from its first byte to its last, however often the connection breaks.
-
-Imports requests.
-"""
+"""One blob from its first byte to its last, however often the connection breaks."""
 
 from __future__ import annotations
 

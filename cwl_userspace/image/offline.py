@@ -1,6 +1,6 @@
 """What stands in the place of the network for users who want it left alone.
 
-Even importing requests opens a socket, to see whether there is IPv6.
+No module that can open a socket is imported from here before one is to be opened.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Find out whether a server on this very machine speaks plain http, at no cost to speak of.
 
-Whoever asks through requests first reads the certificates of all authorities, which takes as long
-as a quarter of all that comes before the first byte of a layer. Here no certificate is looked at,
-because nothing is said to the server: what answers in TLS is asked again, properly.
+Who asks properly first reads the certificates of all authorities, which takes as long as a quarter
+of all that comes before the first byte of a layer. Here no certificate is looked at, because
+nothing is said to the server: what answers in TLS is asked again, properly.
 """
 
 from __future__ import annotations

@@ -25,7 +25,10 @@ _MORE = ("/usr/sbin", "/sbin", "/usr/local/sbin")
 
 
 def pack(rootfs: str, target: str, environ: Mapping[str, str]) -> None:
-    """Write a tree to a new squashfs file; raise StoreError where that cannot be done."""
+    """Write a tree to a new squashfs file.
+
+    Raise StoreError if it cannot be read or the program is not here, ImageError if that fails.
+    """
     program = _program("mksquashfs", environ)
     _check_readable(rootfs)
     _run(
@@ -48,9 +51,10 @@ def pack(rootfs: str, target: str, environ: Mapping[str, str]) -> None:
 
 
 def unpack(path: str, target: str, environ: Mapping[str, str], offset: int = 0) -> None:
-    """Unpack a squashfs file into a directory that is not there yet; raise StoreError.
+    """Unpack a squashfs file into a directory that is not there yet.
 
-    ``offset`` is where the squashfs begins in the file.
+    ``offset`` is where the squashfs begins in the file. Raise StoreError if the program is not
+    here, ImageError if it fails.
     """
     program = _program("unsquashfs", environ)
     _run(

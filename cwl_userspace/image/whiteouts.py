@@ -57,7 +57,7 @@ class Whiteouts:
             if any(place[:depth] in self._purged for depth in range(len(place) + 1)):
                 return
             if name == OPAQUE:
-                self._purge_children(parent)
+                self._clear(place)
             else:
                 self._purge(parent, name[len(PREFIX) :])
         finally:
@@ -74,24 +74,36 @@ class Whiteouts:
         except FileNotFoundError:
             return
         if stat.S_ISDIR(found.st_mode):
-            inner = self._root.open_directory(place, None)
-            try:
-                self._purge_children(inner)
-            finally:
-                inner.close()
+            self._clear(place)
 
-    def _purge_children(self, directory: Walked) -> None:
-        """Remove what lower layers have in a directory.
+    def _clear(self, place: Parts) -> None:
+        """Remove what lower layers have in a directory, however deep this layer has a part in it.
 
         Once is enough in a layer, since nothing can come from below any more; so a flood of opaque
         markers is no flood of looks at a large directory.
         """
-        if directory.parts in self._purged:
-            return
-        self._purged.add(directory.parts)
-        fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory.fd)
+        waiting = [place]
+        while waiting:
+            place = waiting.pop()
+            if place not in self._purged:
+                self._purged.add(place)
+                waiting += self._clear_one(place)
+
+    def _clear_one(self, place: Parts) -> list[Parts]:
+        """The same for what is in the directory itself; the directories that stay there."""
+        stay = []
+        directory = self._root.open_directory(place, None)
         try:
-            for child, _ in children(fd):
-                self._purge(directory, child)
+            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory.fd)
+            try:
+                for child, is_directory in children(fd):
+                    inner = (*place, child)
+                    if inner not in self._touched:
+                        self._remove(directory, child)
+                    elif is_directory:
+                        stay.append(inner)
+            finally:
+                os.close(fd)
         finally:
-            os.close(fd)
+            directory.close()
+        return stay

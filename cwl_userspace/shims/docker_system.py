@@ -58,7 +58,7 @@ def disk_use(context: Context, argv: Sequence[str]) -> int:
     _no_arguments("system df", words.arguments)
     context.store.check()
     store, used = context.store.own, in_use(context.store)
-    images = [records.by_id(store, each) for each in records.identifiers(store)]
+    images = list(records.images(store))
     trees = {image.chain.hex: image.size for image in images}
     live = [run.get("container") for run in runs.running(context.settings.state)]
     made = containers.every(store)

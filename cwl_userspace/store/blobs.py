@@ -10,9 +10,11 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from io import FileIO
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.oci import Descriptor
+from cwl_userspace.store.modes import is_of_a_group
 from cwl_userspace.store.store import Store, private_name
 
 _CHUNK = 1 << 20
@@ -22,12 +24,13 @@ def kept(store: Store, blob: Descriptor) -> Iterator[bytes] | None:
     """The bytes of a blob, not verified, if the store has one of that digest and size."""
     if blob.digest is None or blob.size is None:
         return None
-    path = _path(store, blob.digest)
     try:
-        if os.stat(path).st_size == blob.size:
-            return _read(path)
+        file = open(_path(store, blob.digest), "rb", buffering=0)  # noqa: SIM115
     except OSError:
-        pass
+        return None
+    if os.fstat(file.fileno()).st_size == blob.size:
+        return _read(file)
+    file.close()
     return None
 
 
@@ -39,6 +42,8 @@ def keeping(store: Store, digest: Digest, verified: Iterable[bytes]) -> Iterator
     aside = os.path.join(store.path, "tmp", f"{private_name()}.file")
     try:
         with open(aside, "xb", buffering=0) as file:
+            if is_of_a_group(store.path):
+                os.fchmod(file.fileno(), 0o664)
             for chunk in verified:
                 written = file.write(chunk)
                 while written < len(chunk):
@@ -71,7 +76,7 @@ def _path(store: Store, digest: Digest) -> str:
     return os.path.join(store.path, "blobs", "sha256", digest.hex)
 
 
-def _read(path: str) -> Iterator[bytes]:
-    with open(path, "rb", buffering=0) as file:
+def _read(file: FileIO) -> Iterator[bytes]:
+    with file:
         while chunk := file.read(_CHUNK):
             yield chunk

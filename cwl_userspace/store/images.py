@@ -35,8 +35,7 @@ def ensure(
     """The image's record, fetched if the store lacks it or ``refresh`` is asked for.
 
     Of several processes that ask at once, on whatever node, one fetches. Sources are tried in
-    order. Raise ImageNotFound or the last source's error, with what each
-    of them said.
+    order. Raise ImageNotFound or the last source's error, with what each of them said.
     """
     if not refresh and (found := _complete(store, reference)) is not None:
         return found

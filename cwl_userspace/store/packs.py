@@ -28,11 +28,10 @@ from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.image.treetar import tree_bytes
-from cwl_userspace.store.store import Store, private_name
+from cwl_userspace.store.store import CONTENTS, Store, private_name
 from cwl_userspace.store.workspace import workspace
 
 _RECORD = "pack.json"
-_CONTENTS = "contents.zst"
 _LEVEL = 3
 _CHUNK = 1 << 20
 
@@ -142,11 +141,11 @@ def unpack(store: Store, chain: Digest, directory: str, note: Callable[[str], ob
 def copy_beside(source: str, target: str) -> None:
     """Take along what is known of a tree beside tree.json."""
     try:
-        with open(os.path.join(source, _CONTENTS), "rb") as known:
+        with open(os.path.join(source, CONTENTS), "rb") as known:
             raw = known.read()
     except FileNotFoundError:
         return
-    with open(os.path.join(target, _CONTENTS), "wb") as copy:
+    with open(os.path.join(target, CONTENTS), "wb") as copy:
         copy.write(raw)
 
 

@@ -7,13 +7,13 @@ what is his already: then trees and blobs without an image, and images without a
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import NamedTuple
 
-from cwl_userspace.errors import StoreError
+from cwl_userspace.errors import ImageNotFound
 from cwl_userspace.store import records, users
+from cwl_userspace.store.check import blobs_of
 from cwl_userspace.store.diskuse import disk_use
 from cwl_userspace.store.heart import last_sign, now
 from cwl_userspace.store.modes import is_of_a_group
@@ -85,7 +85,7 @@ def plan(store: Store, wish: Wish, needed: Set[str]) -> Plan:
         if image.kept and (not image.names or _is_wanted(image, wish, time))
     }
     items = [
-        Item(IMAGE, str(image.record.id), _documents(store, image.record), image.names)
+        Item(IMAGE, str(image.record.id), _size(store, _documents(image.record)), image.names)
         for image in going
     ]
     items += _trees(store, staying, going, at_work)
@@ -98,13 +98,23 @@ def plan(store: Store, wish: Wish, needed: Set[str]) -> Plan:
 def carry_out(store: Store, items: Sequence[Item], delete: Delete) -> Iterator[Item]:
     """Remove what was planned, by ``delete`` where it is a directory; give each that has gone.
 
-    What has come into use meanwhile stays. Raise StoreError where the store cannot be written.
+    What has come into use meanwhile stays, and so does what an image has that was added meanwhile.
+    Raise StoreError where the store cannot be written.
     """
     store = store.own
+    needed: set[str] | None = None
     with phase(PRUNE):
         for item in items:
-            if _remove(store, item, delete):
+            if needed is None and item.kind != IMAGE:  # which come first: what is left stays
+                needed = _belonging(store, records.images(store))
+            where = f"trees/{item.what}" if item.kind == TREE else item.what
+            if where not in (needed or ()) and _remove(store, item, delete):
                 yield item
+
+
+def _belonging(store: Store, images: Iterable[Record]) -> set[str]:
+    """The names below the store of all trees, packs and blobs that some images have."""
+    return {name for record in images for name in blobs_of(store, record)}
 
 
 def _remove(store: Store, item: Item, delete: Delete) -> bool:
@@ -145,10 +155,8 @@ def _remove_image(store: Store, item: Item) -> bool:
         return False
     for key in named:
         remove_name(store, key)
-    with contextlib.suppress(StoreError):
-        for identifier in records.identifiers(store):
-            if item.what == f"sha256:{identifier}":
-                forget_image(store, records.by_id(store, identifier))
+    with contextlib.suppress(ImageNotFound):
+        forget_image(store, records.by_id(store, item.what.removeprefix("sha256:")))
     return True
 
 
@@ -168,9 +176,8 @@ def _images(store: Store, needed: Set[str]) -> list[Known]:
             protected.add(identifier)
     using = users.in_use(store)
     found = []
-    for identifier in records.identifiers(store):
-        record = records.by_id(store, identifier)
-        text = str(record.id)
+    for record in records.images(store):
+        identifier, text = record.id.hex, str(record.id)
         kept = "protected" if text in protected else ""
         if record.chain.hex in using:
             kept = kept or f"in use by {using[record.chain.hex][0].shown()}"
@@ -218,44 +225,30 @@ def _trees(
     left = {image.record.chain.hex for image in going}
     for chain in sorted({chain for form in FORMS for chain in _listing(store, form)}):
         if chain not in wanted and (chain in left or not at_work):
-            paths = [os.path.join(store.path, form, chain) for form in FORMS]
-            size = sum(disk_use(path) for path in paths if os.path.isdir(path))
-            yield Item(TREE, chain, size)
+            yield Item(TREE, chain, _size(store, [f"{form}/{chain}" for form in FORMS]))
+
+
+def _size(store: Store, names: Sequence[str]) -> int:
+    """What some files and trees of the store take on disk."""
+    return sum(disk_use(os.path.join(store.path, name)) for name in names)
 
 
 def _blobs(store: Store, staying: Sequence[Known], going: Sequence[Known]) -> Iterator[Item]:
     """Blobs that no image has; those of images that go, go with them."""
-    wanted = set()
-    for image in staying:
-        wanted |= _blobs_of(store, image.record)
-    for image in going:
-        wanted |= {image.record.id.hex, image.record.manifest.removeprefix("sha256:")}
+    wanted = _belonging(store, (image.record for image in staying))
+    wanted.update(path for image in going for path in _documents(image.record))
     for name in _listing(store, "blobs/sha256"):
-        if name not in wanted:
-            path = f"blobs/sha256/{name}"
+        path = f"blobs/sha256/{name}"
+        if path not in wanted:
             yield Item(BLOB, path, disk_use(os.path.join(store.path, path)))
 
 
-def _blobs_of(store: Store, record: Record) -> set[str]:
-    """The configuration and the manifest of an image, and the layers, if they are kept."""
-    found = {record.id.hex}
-    if record.manifest:
-        manifest = record.manifest.removeprefix("sha256:")
-        found.add(manifest)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            with open(os.path.join(store.path, "blobs", "sha256", manifest), "rb") as file:
-                document = json.loads(file.read())
-            for blob in (document["config"], *document["layers"]):
-                found.add(blob["digest"].removeprefix("sha256:"))
-    return found
-
-
-def _documents(store: Store, record: Record) -> int:
-    """What is known of an image, in bytes on disk."""
+def _documents(record: Record) -> list[str]:
+    """Where in the store stands what is known of an image."""
     paths = [f"images/{record.id.hex}.json", f"blobs/sha256/{record.id.hex}"]
     if record.manifest:
         paths.append(f"blobs/sha256/{record.manifest.removeprefix('sha256:')}")
-    return sum(disk_use(os.path.join(store.path, path)) for path in paths)
+    return paths
 
 
 def _leftovers(store: Store, wish: Wish, time: float) -> Iterator[Item]:

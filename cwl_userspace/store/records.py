@@ -166,6 +166,17 @@ def identifiers(store: Store) -> list[str]:
     return sorted({name[:-5] for name in names if len(name) == 69 and name.endswith(".json")})
 
 
+def images(store: Store) -> Iterator[Record]:
+    """Every image in the store, in order of ids. One that a crash has torn, or that somebody has
+    removed meanwhile, is none.
+    """
+    for identifier in identifiers(store):
+        try:
+            yield by_id(store, identifier)
+        except ImageNotFound:
+            continue
+
+
 def names(store: Store) -> Iterator[tuple[str, str]]:
     """Every full name in the store with the id of its image, in order of names."""
     places: dict[str, Store] = {}

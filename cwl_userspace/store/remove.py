@@ -38,8 +38,7 @@ def remove_image(store: Store, record: Record, force: bool = False) -> None:
     """
     store = store.own
     forget_image(store, record)
-    others = (records.by_id(store, i).chain for i in records.identifiers(store))
-    if record.chain not in others:
+    if record.chain not in {other.chain for other in records.images(store)}:
         remove_tree(store, record.chain.hex, force=force)
 
 

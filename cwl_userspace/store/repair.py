@@ -30,6 +30,7 @@ from cwl_userspace.store.flatten import Report
 from cwl_userspace.store.images import add
 from cwl_userspace.store.inuse import GONE
 from cwl_userspace.store.lease import lease
+from cwl_userspace.store.modes import is_of_a_group, open_directory
 from cwl_userspace.store.records import Record
 from cwl_userspace.store.store import CONTENTS, Store
 from cwl_userspace.store.users import in_use
@@ -102,6 +103,9 @@ def fetched(
     """
     with workspace(store) as private:
         aside = Store(os.path.join(private, "store"))
+        os.mkdir(aside.path, 0o755)
+        if is_of_a_group(store.path):
+            open_directory(aside.path)
         aside.keep_blobs = store.keep_blobs
         image = source.image(reference, platform)
         if reference.digest is not None and image.manifest_digest != reference.digest:

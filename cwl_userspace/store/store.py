@@ -22,6 +22,7 @@ Layout (format 2), below the directory that the settings name::
     aliases/NAME               the id of a container that has this name, too: see aliases.py
     build/                     steps of Dockerfiles and their layers (build/cache.py): they save
                                double work, nothing depends on them
+    tools/                     programs that were fetched: a proot (tools.py), debootstrap
     tmp/RANDOM.OWNER           private directories of processes that build something
     leases/                    who is doing some work for all (lease.py), and what is in use
                                (inuse.py); OWNER is a process: see owner.py

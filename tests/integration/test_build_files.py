@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests import tars
 from tests.building import Workshop, facts, names
 from tests.containers import Home, Tar
+from tests.images import Layout, config_json, sha256
 
 
 @pytest.fixture
@@ -142,7 +144,10 @@ COPY <<-C /opt/file
         ("RUN --mount=type=secret,id=x cat", "a mount of the type 'secret'"),
         ("RUN --mount=target=x,source=nothing cat", "'nothing' is not in the context"),
         ("RUN --security=insecure true", "not supported"),
+        ("COPY .wh.x /", "the file '.wh.x', which cannot be part of an image"),
+        ("COPY [z-a] /", "'[z-a]' is not in the context"),
         ("EXPOSE http", "the port 'http'"),
+        ("EXPOSE 80-99999999999", "expected numbers of up to 65535"),
         ("ONBUILD FROM x", "has FROM, which cannot be put off"),
         ("HEALTHCHECK --interval=x CMD a", "the duration 'x'"),
         ("ENV A", "no value"),
@@ -157,8 +162,8 @@ def test_what_cannot_be_done_is_refused_with_its_line(
     (shop.context / "out").symlink_to("../secret")
     (shop.context / "outside").symlink_to("..")
     (shop.context / "loop").symlink_to("loop")
-    shop.write("a")
-    shop.write("b")
+    for name in ("a", "b", ".wh.x"):
+        shop.write(name)
     ran = shop.build(f"FROM bare\n\n{instruction}\nFROM bare AS later", "--target=0")
     line = ran.err.decode().splitlines()[-1]
     assert ran.code == 1
@@ -215,6 +220,8 @@ def test_archives_of_the_context_are_unpacked_by_add(shop: Workshop) -> None:
         "new/etc/through",
     }
     assert added(shop, "ADD a.tar.gz not.tar /new/") == expected
+    shop.write("bare.git/HEAD", "a directory, and no address")
+    assert added(shop, "ADD bare.git /new/") == {"new", "new/HEAD"}
     assert added(shop, "COPY a.tar.gz /new/") == {"new", "new/a.tar.gz"}
     assert (shop.tree / "new/a.tar.gz").read_bytes() == (shop.context / "a.tar.gz").read_bytes()
 
@@ -349,6 +356,23 @@ ENTRYPOINT run $A
     ]
     layers = [entry for entry in document["history"] if not entry.get("empty_layer")]
     assert len(layers) == len(document["rootfs"]["diff_ids"]) - 1  # the base's says nothing
+
+
+def test_an_image_may_have_null_where_docker_has_nothing(shop: Workshop, tmp_path: Path) -> None:
+    layer, layout = tars.layer(tars.file("file", b"")), Layout()
+    empty = dict.fromkeys(("Env", "Cmd", "Labels", "Volumes", "ExposedPorts", "OnBuild"))
+    document = config_json([sha256(layer)], config=empty, history=None)
+    layout.entry(layout.manifest([layer], config=document), "nothing:1")
+    assert shop.home.call("load", "-i", layout.directory(tmp_path / "nothing")).code == 0
+    text = "FROM nothing:1\nLABEL a=b\nVOLUME /data\nEXPOSE 80\nONBUILD ENV A=1\nENV B=2\n"
+    shop.built(text, "--label", "c=d")
+    assert shop.config() == {
+        "Labels": {"a": "b", "c": "d"},
+        "Volumes": {"/data": {}},
+        "ExposedPorts": {"80/tcp": {}},
+        "OnBuild": ["ENV A=1"],
+        "Env": ["B=2"],
+    }
 
 
 def test_a_command_of_the_dockerfile_outlives_its_entrypoint(shop: Workshop) -> None:

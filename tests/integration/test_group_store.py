@@ -19,6 +19,7 @@ import pytest
 
 from tests import tars
 from tests.containers import Home, Ran, shell_layer, waiting
+from tests.images import oci_directory
 
 GROUP = 64100 if os.geteuid() == 0 else os.getegid()
 ODD = (
@@ -155,6 +156,37 @@ def test_an_image_that_extends_another_members_is_built(
     ran = two("build", "-q", "-t", "more", place / "two")
     assert ran.code == 0, ran
     assert one("run", "more", "sh", "-c", f"{SHOWN}; cat /copied").text.endswith("/copied\n")
+
+
+def test_what_one_member_has_kept_or_repaired_another_reads(
+    place: Path, store: Path, members: tuple[Member, Member]
+) -> None:
+    one, two = members
+    layers = [shell_layer().bytes(), tars.layer(*ODD)]
+    mirror = oci_directory(place / "mirror", layers, name="docker.io/library/odd:1")
+    config = place / "config.yml"
+    config.write_text(
+        f"registries: {{docker.io: {{mirrors: ['oci:{mirror}']}}}}\nkeep_blobs: true\n"
+    )
+    for member in members:
+        member.home.environment["CWL_USERSPACE_CONFIG"] = str(config)
+    assert one("pull", "odd:1").code == 0
+    for path in store.glob("trees/*/rootfs/etc"):
+        path.rename(path.parent / "damaged")
+    ran = two("verify", "--repair")
+    assert ran.code == 0 and b"repaired" in ran.out, ran
+    assert one("run", "odd:1", "sh", "-c", SHOWN).code == 0
+    (tree,) = store.glob("trees/*")
+    assert stat.S_IMODE((tree / "rootfs/private/file").stat().st_mode) == 0o640
+    # Without its tree the image is made of the layers that the other has kept.
+    tree.rename(place / "gone")
+    for path in mirror.glob("blobs/sha256/*"):
+        if path.read_bytes().startswith(b"\x1f\x8b"):
+            path.unlink()
+    ran = one("pull", "odd:1")
+    assert ran.code == 0, ran
+    kept = [*store.glob("blobs/sha256/*"), *store.glob("images/*")]
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o060 for path in kept} == {0o060}
 
 
 def test_default_acls_of_a_store_do_not_change_the_modes_of_an_image(

@@ -76,8 +76,9 @@ def test_a_link_to_the_sibling_whose_name_begins_alike_stays_inside(images: Imag
             tars.file("../rootfs-evil/y", b"y"),
         )
     )
-    assert not list(images.command.store.glob("**/rootfs-evil/../../rootfs-evil"))
-    assert not list(images.command.store.glob("tmp/**/rootfs-evil"))
+    # What is in the tree itself is there by right.
+    made = images.command.store.glob("**/rootfs-evil")
+    assert [path for path in made if path.parent.name != "rootfs"] == []
 
 
 def test_a_path_too_long_to_be_resolved_as_one_stays_inside(images: Images, canary: Canary) -> None:

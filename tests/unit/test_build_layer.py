@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cwl_userspace.build.layer import apply, record
+from cwl_userspace.build.problem import Problem
 from cwl_userspace.build.snapshot import Snapshot, changed, removed, snapshot
 from cwl_userspace.digest import Digest
-from cwl_userspace.errors import StoreError
 from tests.building import facts
 
 
@@ -151,7 +151,7 @@ def test_a_name_that_means_something_else_in_a_layer_is_refused(
     (trees[0] / ".wh.a").write_text("")
     after = Snapshot(str(trees[0]))
     after.take()
-    with pytest.raises(StoreError, match="cannot be part of an image"):
+    with pytest.raises(Problem, match="cannot be part of an image"):
         record(before, after, str(tmp_path / "layer"))
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cwl_userspace.errors import LayerError
 from cwl_userspace.image import tar
+from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.image.layers import Tree
 from tests import tars
 from tests.fuzzing import examples
@@ -252,6 +253,19 @@ def test_the_root_is_a_directory_with_the_mode_and_time_of_its_entry(tmp_path: P
         with pytest.raises(LayerError):
             tree.apply(tar.Bytes([tars.layer(tars.header(name, b"2", link="x"))], "the layer"))
         tree.close()
+
+
+def test_a_marker_reaches_deeper_than_python_has_frames(tmp_path: Path) -> None:
+    deep = "/".join("d" * 1500)
+    lower = tars.layer(tars.file(f"{deep}/hidden", b""), tars.file("e/hidden", b""))
+    upper = tars.layer(tars.file(f"{deep}/mine", b""), tars.whiteout("d"))
+    tree = Tree(str(tmp_path))
+    for layer in (lower, upper):
+        tree.apply(tar.Bytes([layer], "the layer"))
+    tree.finish()
+    assert os.listdir(tmp_path / deep) == ["mine"]
+    assert os.listdir(tmp_path / "e") == ["hidden"]
+    remove_tree(str(tmp_path))
 
 
 def test_a_marker_is_refused_where_there_are_no_layers(tmp_path: Path) -> None:

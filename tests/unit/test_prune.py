@@ -21,7 +21,7 @@ from cwl_userspace.store.owner import Owner
 from cwl_userspace.store.prune import Item, Plan, Wish, carry_out, plan
 from cwl_userspace.store.purge import purge
 from cwl_userspace.store.records import Record
-from cwl_userspace.store.remove import remove_name
+from cwl_userspace.store.remove import remove_image, remove_name
 from cwl_userspace.store.store import MARK, Store
 from cwl_userspace.store.users import ADD, BUILD, Busy
 from tests import tars
@@ -175,9 +175,33 @@ def test_what_comes_into_use_or_has_a_name_after_the_look_stays(
     )
     gone = list(carry_out(store, found.items, remove_tree))
     use.end()
-    assert store.has_tree(one.chain)
+    assert store.has_tree(one.chain) and store.has_tree(two.chain)
     assert str(two.id) not in {item.what for item in gone}
     assert records.find(store, "new:1").id == two.id
+
+
+def test_what_an_image_has_that_is_added_after_the_look_stays(store: Store, tmp_path: Path) -> None:
+    record = put(store, tmp_path, "one:1")
+    documents = [record.id.hex, record.manifest.removeprefix("sha256:")]
+    Path(store.path, "images", f"{record.id.hex}.json").unlink()
+    found = plan(store, PLAIN, frozenset())
+    assert kinds(found.items) == {"tree", "blob"}
+    (tmp_path / "again").mkdir()
+    put(store, tmp_path / "again", "one:1")
+    assert list(carry_out(store, found.items, remove_tree)) == []
+    assert store.has_tree(record.chain)
+    assert all(Path(store.path, "blobs", "sha256", name).exists() for name in documents)
+
+
+def test_a_record_that_a_crash_has_torn_is_no_image_and_stops_nothing(
+    store: Store, tmp_path: Path
+) -> None:
+    torn, other = put(store, tmp_path, "torn:1"), put(store, tmp_path, "other:1")
+    Path(store.path, "images", f"{torn.id.hex}.json").write_bytes(b"")
+    assert [record.id for record in records.images(store)] == [other.id]
+    assert {item.what for item in pruned(store).items} >= {torn.chain.hex}
+    remove_image(store, other)
+    assert not store.has_tree(other.chain)
 
 
 def test_what_the_dead_have_left_goes_wherever_they_were(store: Store) -> None:
