@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import os
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 from cwl_userspace.digest import Digest
-from cwl_userspace.errors import StoreError
+from cwl_userspace.errors import StoreError, UserspaceError
 from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.oci import chain_id
 from cwl_userspace.store.copy import copy_tree, has_reflinks
@@ -103,12 +104,17 @@ def _beginning_alike(store: Store, diff_ids: Sequence[Digest], least: int) -> li
         directory = os.path.join(trees, name)
         with contextlib.suppress(*_NOT_TO_BE_READ):
             theirs = list(_stated(directory)["diff_ids"])
-            same = sum(takewhile(bool, map(str.__eq__, wanted, theirs)))
+            same = sum(takewhile(bool, map(operator.eq, wanted, theirs)))
             if least < same < len(theirs):
                 found.append(_Found(same, len(theirs), directory))
     found.sort(key=lambda one: (-one.layers, one.of))
-    is_sound = (store.has_tree(Digest(os.path.basename(one.directory))) for one in found[:_TRIED])
-    return [one for one, sound in zip(found, is_sound, strict=False) if sound]
+    return [one for one in found[:_TRIED] if _is_sound(store, one)]
+
+
+def _is_sound(store: Store, found: _Found) -> bool:
+    with contextlib.suppress(UserspaceError):  # what is wrong with it is its own image's trouble
+        return store.has_tree(Digest(os.path.basename(found.directory)))
+    return False
 
 
 def _copied(found: _Found, private: str, share: bool) -> Base | None:
