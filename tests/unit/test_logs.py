@@ -39,5 +39,5 @@ def test_what_is_no_time_is_refused(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("text", ["5ms", "1h30m", "1.5s", "0", "1700000000.5", "2030-01-31"])
 def test_a_time_is_found_before_a_container_is_looked_for(tmp_path: Path, text: str) -> None:
     context = Context({"HOME": str(tmp_path)}, "", quiet=False)
-    with pytest.raises(Exception, match="^no container 'any'"):
+    with pytest.raises(Exception, match=r"^no container 'any'"):
         command(context, ["--since", text, "any"])
