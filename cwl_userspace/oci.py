@@ -47,11 +47,15 @@ class Platform(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Read ``os/architecture[/variant]``; raise ImageError for anything else."""
+        """Read ``os/architecture[/variant]``; raise ImageError for anything else.
+
+        The kernel's name of a processor, such as x86_64, is as good as Go's.
+        """
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(parts):
             raise ImageError(f"invalid platform {text!r}", "expected for example linux/arm64")
-        return cls(*parts)
+        system, architecture, *variant = parts
+        return cls(system, _ARCHITECTURES.get(architecture, architecture), *variant)
 
     def accepts(self, offered: Platform) -> bool:
         """True if an image for ``offered`` runs here; arm64 and arm64/v8 are the same."""

@@ -125,7 +125,7 @@ def _stanzas(text: str) -> Iterator[Origin]:
 
 
 def _checked(mirror: str) -> str:
-    """The address of an archive as debootstrap takes it; raise ImageError for what is none."""
+    """The address of an archive as debootstrap takes it; raise UsageError for what is none."""
     path = mirror.removeprefix(FILE).removeprefix("file:")
     if os.path.isabs(path):
         return f"{FILE}{path.rstrip('/')}"

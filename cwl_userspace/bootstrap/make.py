@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from cwl_userspace.bootstrap import hostroot
@@ -17,7 +18,7 @@ from cwl_userspace.bootstrap.archive import FILE, Origin
 from cwl_userspace.bootstrap.tool import Tool
 from cwl_userspace.build.running import Command, Runner
 from cwl_userspace.errors import ImageError
-from cwl_userspace.image.confine import remove_tree
+from cwl_userspace.image.confine import Missing, Root, children, remove, split
 from cwl_userspace.spec import Mount
 
 _TARGET = "/mnt"
@@ -26,7 +27,9 @@ _TOOLS = "/tmp/debootstrap"
 _CONTAINER = "lxc"
 _SETTINGS = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "container": _CONTAINER}
 # What is needed no more once all is set up.
-_LEFTOVERS = ("var/cache/apt/archives", "var/lib/apt/lists", "debootstrap")
+_LEFTOVERS = (b"var/cache/apt/archives", b"var/lib/apt/lists", b"debootstrap")
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Wanted(NamedTuple):
@@ -62,8 +65,7 @@ def bootstrap(tool: Tool, wanted: Wanted, runner: Runner, private: str) -> str:
     _accounts(tree)
     second = ["/debootstrap/debootstrap", "--second-stage"]
     _stage(runner, Command(second, _SETTINGS, (), network_off=True), tree, "set up")
-    for name in _LEFTOVERS:
-        _empty(os.path.join(tree, name))
+    _clean(tree)
     return tree
 
 
@@ -72,11 +74,22 @@ def _accounts(tree: str) -> None:
 
     Without them the container would be shown others, over which it could not make its own.
     """
-    for name in ("passwd", "group"):
-        place = os.path.join(tree, "etc", name)
-        if not os.path.exists(place):
-            shutil.copyfile(os.path.join(tree, "usr/share/base-passwd", f"{name}.master"), place)
-            os.chmod(place, 0o644)
+    with _directory(tree, b"usr/share/base-passwd") as source, _directory(tree, b"etc") as target:
+        if source is None or target is None:
+            raise ImageError(
+                "the packages that were unpacked have no base-passwd",
+                "expected Debian's, or those of a system that is made of it",
+            )
+        for name in ("passwd", "group"):
+            try:
+                new = os.open(name, _NEW, 0o644, dir_fd=target)
+            except FileExistsError:
+                continue
+            with open(new, "wb") as file:
+                known = os.open(f"{name}.master", _PLAIN, dir_fd=source)
+                with open(known, "rb") as accounts:
+                    shutil.copyfileobj(accounts, file)
+            os.chmod(name, 0o644, dir_fd=target)
 
 
 def _options(tool: Tool, wanted: Wanted) -> Iterator[str]:
@@ -117,11 +130,35 @@ def _stage(runner: Runner, command: Command, rootfs: str, what: str) -> None:
         )
 
 
-def _empty(directory: str) -> None:
-    if os.path.isdir(directory) and not os.path.islink(directory):
-        for name in os.listdir(directory):
-            path = os.path.join(directory, name)
-            if os.path.isdir(path) and not os.path.islink(path):
-                remove_tree(path)
-            else:
-                os.unlink(path)
+def _clean(tree: str) -> None:
+    """Empty the directories that are needed no more."""
+    for name in _LEFTOVERS:
+        with _directory(tree, name) as place:
+            if place is None:
+                continue
+            for child, _ in children(place):
+                remove(child, place)
+
+
+@contextmanager
+def _directory(tree: str, name: bytes) -> Iterator[int | None]:
+    """An open directory of the new system; None if it is not there.
+
+    Its packages have put there what they wanted, so no link in it may lead to the host.
+    """
+    root = Root(tree)
+    try:
+        walked = root.open_directory(split(name), None)
+    except Missing:
+        yield None
+        return
+    finally:
+        root.close()
+    try:
+        place = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=walked.fd)
+    finally:
+        walked.close()
+    try:
+        yield place
+    finally:
+        os.close(place)

@@ -110,12 +110,27 @@ def main(argv: Sequence[str] | None = None, usage: Usage | None = None) -> int:
     ``usage`` is filled in by ``run``; that it is given has the memory of all processes measured.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words[:3] or "-D" in words[:3]
-    return guarded(lambda: _dispatch(words, usage), debug)
+    return guarded(lambda: _dispatch(words, usage), lambda: _debugged(words))
 
 
-def guarded(command: Callable[[], int], debug: bool = False) -> int:
-    """Run a command; every error becomes one line of text and an exit code, unless ``debug``."""
+def _debugged(words: Sequence[str]) -> bool:
+    """True for ``--debug`` before the verb, or as one of run's own; not among a program's words."""
+    try:
+        given = parse("", GLOBAL, words, options_end_at_argument=True)
+        if given.flag("debug") or given.arguments[:1] != ["run"]:
+            return given.flag("debug")
+        from cwl_userspace.cli.run_options import OPTIONS
+
+        run = parse("run", OPTIONS, given.arguments[1:], options_end_at_argument=True)
+        return run.flag("debug")
+    except UsageError:
+        return False
+
+
+def guarded(command: Callable[[], int], debugged: Callable[[], bool] = lambda: False) -> int:
+    """Run a command; every error becomes one line of text and an exit code, unless ``debugged``,
+    which is asked where there is one.
+    """
     try:
         return command()
     except HelpAsked as asked:
@@ -124,7 +139,7 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
         print(usage(asked))
         return 0
     except UserspaceError as error:
-        if debug:
+        if debugged():
             raise
         complain(str(error))
         return error.exit_code
@@ -133,7 +148,7 @@ def guarded(command: Callable[[], int], debug: bool = False) -> int:
     except BrokenPipeError:
         return 141
     except OSError as error:
-        if debug:
+        if debugged():
             raise
         name = error.filename
         about = f": {os.fsdecode(name)}" if isinstance(name, (str, bytes)) and name else ""

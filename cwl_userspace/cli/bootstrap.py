@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cwl_userspace import asroot
 from cwl_userspace.bootstrap import archive, tool
 from cwl_userspace.bootstrap.make import Wanted, bootstrap
-from cwl_userspace.cli import guarded
 from cwl_userspace.cli.build import emulating_root, steps_output
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.import_ import add_tree
+from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, Words, parse
 from cwl_userspace.errors import UsageError
 from cwl_userspace.image.treetar import tree_bytes
@@ -57,9 +56,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         with steps_output(words.flag("quiet"), private) as output:
             tree = bootstrap(program, wanted, emulating_root(context, output), private)
         config = {"config": {"Cmd": ["/bin/sh"], "Env": [f"PATH={DEFAULT_PATH}"]}}
-        return asroot.exit_code(
-            lambda: guarded(lambda: add_tree(context, suite, tree_bytes(tree), names, config))
-        )
+        return with_rights(lambda: add_tree(context, suite, tree_bytes(tree), names, config))
 
 
 def _wanted(words: Words, distribution: str, suite: str) -> Wanted:

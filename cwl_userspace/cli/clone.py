@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cwl_userspace import containers
+from cwl_userspace.cli import subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
@@ -32,7 +33,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     container = containers.find(context.store, words.arguments[0])
     name = words.value("name")
     if name:
-        containers.check_name(context.store, name)
+        subjects.check_free(context, name)
     document = record_of(container)
     use = Use(container.rootfs(context.store), container.id)
     use.begin()

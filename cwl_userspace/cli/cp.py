@@ -6,12 +6,11 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 
-from cwl_userspace import asroot
-from cwl_userspace.cli import guarded
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.inside import Seen, seen
 from cwl_userspace.cli.output import Write, write_archive
+from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.cli.words import FLAG, Option, parse
 from cwl_userspace.errors import UsageError
 from cwl_userspace.image import tar
@@ -48,9 +47,9 @@ def command(context: Context, argv: Sequence[str]) -> int:
     follow = words.flag("follow-link")
     if source:
         there = seen(context, source)
-        return _with_rights(there, lambda: _out(there, from_path, to_path, follow))
+        return _done(there, lambda: _out(there, from_path, to_path, follow))
     there = seen(context, target)
-    return _with_rights(there, lambda: _into(there, from_path, to_path, follow))
+    return _done(there, lambda: _into(there, from_path, to_path, follow))
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -61,11 +60,9 @@ def _split(text: str) -> tuple[str, str]:
     return container, path
 
 
-def _with_rights(there: Seen, work: Callable[[], int]) -> int:
+def _done(there: Seen, work: Callable[[], int]) -> int:
     """The modes of a stored tree do not keep its owner out."""
-    if not there.stored:
-        return work()
-    return asroot.exit_code(lambda: guarded(work))
+    return with_rights(work) if there.stored else work()
 
 
 def _out(there: Seen, path: str, target: str, follow: bool) -> int:

@@ -8,6 +8,7 @@ from cwl_userspace import containers
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.output import Write, write_archive
+from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
 from cwl_userspace.image.treetar import tree_bytes
@@ -32,5 +33,4 @@ def command(context: Context, argv: Sequence[str]) -> int:
         for piece in tree_bytes(rootfs):
             write(piece)
 
-    write_archive("export", words.value("output"), produce)
-    return 0
+    return with_rights(lambda: write_archive("export", words.value("output"), produce))

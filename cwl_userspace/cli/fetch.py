@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 
 def find_or_fetch(context: Context, name: str, platform: str = "") -> Record:
-    """The image of a name or id, fetched if the store lacks it. Note that it was used."""
+    """The image of a name or id, fetched if the store lacks it. Note that it was used.
+
+    What the store has for another ``platform`` than the one that is asked for is replaced.
+    """
     context.store.check()
+    others = False
     try:
         record = records.find(context.store, name)
-        if context.store.has(record.chain):
+        others = bool(platform) and not _is_for(record, platform)
+        if context.store.has(record.chain) and not others:
             note_use(context.store, record.id.hex)
             return record
     except ImageNotFound as error:
@@ -34,7 +39,21 @@ def find_or_fetch(context: Context, name: str, platform: str = "") -> Record:
             raise error from None
     else:
         reference = ImageReference.parse(name)
-    return fetch(context, reference, platform)
+    record = fetch(context, reference, platform, refresh=others)
+    if others and context.settings.offline and not _is_for(record, platform):
+        raise ImageNotFound(
+            f"{name} is in the store for another platform than {platform}",
+            "leave out --platform, or pull it where there is a network",
+        )
+    return record
+
+
+def _is_for(record: Record, platform: str) -> bool:
+    """True if an image is for a platform, as far as its configuration says."""
+    from cwl_userspace.oci import Platform
+    from cwl_userspace.store.repair import platform_of
+
+    return Platform.parse(platform).accepts(platform_of(record))
 
 
 def fetch(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import zstandard
 
-from cwl_userspace import asroot
-from cwl_userspace.cli import guarded
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.fetch import find_or_fetch
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.output import Write, aside_of, write_archive
+from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import StoreError, UsageError
 from cwl_userspace.image import squashfs
@@ -59,7 +58,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
         TAR_ZST: lambda: write_archive("flatten", _file(target), lambda write: _zst(rootfs, write)),
         SQUASHFS: lambda: _squashfs(context, rootfs, target),
     }[form]
-    code = asroot.exit_code(lambda: guarded(lambda: _zero(work)))
+    code = with_rights(work)
     if code == 0 and config:
         text = configuration(record)
         write_archive("flatten", config, lambda write: write(text))
@@ -70,11 +69,6 @@ def configuration(record: Record) -> bytes:
     """How an image is to be run, for which platform, as an OCI configuration without layers."""
     kept = {key: value for key, value in record.document.items() if key not in _OF_LAYERS}
     return json.dumps(kept, sort_keys=True, indent=1).encode() + b"\n"
-
-
-def _zero(work: Callable[[], None]) -> int:
-    work()
-    return 0
 
 
 def _form_of(target: str) -> str:

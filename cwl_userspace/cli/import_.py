@@ -7,12 +7,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cwl_userspace import asroot
-from cwl_userspace.cli import guarded
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.dropped import tell
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.progress import Progress
+from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import ImageError, UsageError
 from cwl_userspace.image import squashfs
@@ -45,11 +44,9 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if os.path.isdir(place):
         tree = os.path.realpath(place)
         chunks = tree_bytes(tree, made_here=sorted({tree, os.path.abspath(place)} - {"/"}))
-        return asroot.exit_code(
-            lambda: guarded(lambda: add_tree(context, place, chunks, names, config))
-        )
+        return with_rights(lambda: add_tree(context, place, chunks, names, config))
     if squashfs.is_squashfs(place):
-        return asroot.exit_code(lambda: guarded(lambda: _squashfs(context, place, names, config)))
+        return with_rights(lambda: _squashfs(context, place, names, config))
     return add_tree(context, place, _chunks(context, place), names, config)
 
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from cwl_userspace import __version__, containers, runs
+from cwl_userspace import __version__
+from cwl_userspace.cli import subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.template import render
@@ -33,16 +34,14 @@ def facts(context: Context, version: str) -> dict[str, Any]:
     """What ``docker info`` says of a host; raise EngineError if no container can be run on it."""
     engine = choose(context.engine, context.settings, context.environ).name
     host = os.uname()
-    created = len(containers.every(context.store))
-    running = list(runs.running(context.settings.state))
-    up = {run.get("container") or run["id"] for run in running}
-    alone = sum(not run.get("container") for run in running)
+    known = subjects.every(context)
+    up = sum(bool(subject.running) for subject in known)
     return {
         "ID": host.nodename,
-        "Containers": created + alone,
-        "ContainersRunning": len(up),
+        "Containers": len(known),
+        "ContainersRunning": up,
         "ContainersPaused": 0,
-        "ContainersStopped": created + alone - len(up),
+        "ContainersStopped": len(known) - up,
         "Images": len(records.identifiers(context.store)),
         "ServerVersion": version,
         "Driver": "cwl-userspace",

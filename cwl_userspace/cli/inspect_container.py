@@ -38,7 +38,7 @@ def described(context: Context, subject: Subject) -> dict[str, Any]:
     argv = [str(word) for word in last.get("argv", ())]
     made = subject.made
     created = made.created if made is not None else float(last.get("time") or last.get("ended", 0))
-    network = words.value("network") or words.value("net") or "host"
+    network = words.value("network", "host")
     mounted = mounts(subject)
     return {
         "Id": subject.id,

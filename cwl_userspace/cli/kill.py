@@ -31,6 +31,9 @@ def command(context: Context, argv: Sequence[str]) -> int:
         for record in subject.running:
             if subjects.is_away(record):
                 raise subjects.failure(f"{text!r} runs on {record['host']}", "end it there")
-            os.kill(record["pid"], number)
+            try:
+                os.kill(record["pid"], number)
+            except ProcessLookupError:
+                raise subjects.failure(f"{text!r} is not running", "it has just ended") from None
         print(text)
     return 0

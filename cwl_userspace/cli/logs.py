@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cwl_userspace import journal, runs
 from cwl_userspace.cli import subjects
@@ -25,7 +25,7 @@ OPTIONS = (
     Option("--help", FLAG, "show this text"),
 )
 _PAUSE = 0.1
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|m|s|ms)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _FORMS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
 
@@ -55,12 +55,20 @@ def command(context: Context, argv: Sequence[str]) -> int:
     printer = _Printer(words.flag("timestamps"))
     reader = journal.Reader(place)
     printer.print(_last(wanted(reader.lines()), tail))
-    while words.flag("follow") and running:
-        running = [record for record in running if runs.is_alive(record)]
-        time.sleep(_PAUSE if running else 0)
-        printer.print(wanted(reader.lines()))
+    if words.flag("follow"):
+        printer.print(wanted(added(reader, lambda: any(map(runs.is_alive, running)))))
     reader.close()
     return 0
+
+
+def added(reader: journal.Reader, goes_on: Callable[[], bool]) -> Iterator[Line]:
+    """Lines as they are added to a log. Who writes it has done so before nothing goes on, so after
+    that it is read once more.
+    """
+    while goes_on():
+        time.sleep(_PAUSE)
+        yield from reader.lines()
+    yield from reader.lines()
 
 
 class _Printer:
@@ -115,24 +123,30 @@ def _time(option: str, text: str) -> str:
     """A time as the log has it: so long ago, seconds since 1970, or a date."""
     if not text:
         return ""
+    try:
+        return _stamp(_seconds(text))
+    except (ValueError, OverflowError, OSError):  # the last two of times that no calendar has
+        raise UsageError(
+            f"--{option} is {text!r}", "expected 10m, or a time such as 2030-01-31T12:00"
+        ) from None
+
+
+def _seconds(text: str) -> float:
+    """The same in seconds since 1970; raise ValueError for what is no time."""
     if _DURATION.sub("", text) == "":
         past = sum(float(n) * _UNITS[unit] for n, unit in _DURATION.findall(text))
-        return _stamp(time.time() - past)
-    try:
-        return _stamp(float(text))
-    except ValueError:
-        pass
+        return time.time() - past
     for form in _FORMS:
         try:
             found = time.strptime(re.sub(r"\.\d+", "", text), form)
         except ValueError:
             continue
         if found.tm_gmtoff is None:
-            return _stamp(time.mktime(found))
+            return time.mktime(found)
         import calendar
 
-        return _stamp(calendar.timegm(found) - found.tm_gmtoff)
-    raise UsageError(f"--{option} is {text!r}", "expected 10m, or a time such as 2030-01-31T12:00")
+        return calendar.timegm(found) - found.tm_gmtoff
+    return float(text)
 
 
 def _stamp(seconds: float) -> str:

@@ -58,8 +58,9 @@ def volume(text: str, make: bool = True) -> Mount:
     Either path may have colons itself, since cwltool escapes none: of all places to cut, the
     one is taken whose left side exists, best with the same last name on both sides.
     """
-    body, options = _cut_options(text)
-    source, target = _cut(body)
+    whole = _same_name(text)
+    body, options = (text, set[str]()) if whole else _cut_options(text)
+    source, target = whole or _cut(body)
     if not source or not target:
         raise UsageError(f"the volume {text!r} has no source or target", "expected SOURCE:TARGET")
     if "/" not in source and not os.path.lexists(source):
@@ -105,12 +106,15 @@ def mount(text: str) -> Mount:
 
 
 def fields(text: str) -> list[str]:
-    """The fields of a line of CSV (RFC 4180)."""
+    """The fields of a line of CSV (RFC 4180); raise UsageError for what is none."""
     if '"' not in text:
         return text.split(",")
     import csv
 
-    return next(csv.reader([text], strict=True), [])
+    try:
+        return next(csv.reader([text], strict=True), [])
+    except csv.Error as error:
+        raise UsageError(f"{text!r} is no line of CSV: {error}", "see to its quotes") from None
 
 
 def _cut_options(text: str) -> tuple[str, set[str]]:
@@ -123,13 +127,26 @@ def _cut_options(text: str) -> tuple[str, set[str]]:
 
 
 def _cut(body: str) -> tuple[str, str]:
-    places = [i for i in range(1, len(body)) if body.startswith(":/", i)]
-    cuts = [(body[:i], body[i + 1 :]) for i in places]
-    existing = [cut for cut in cuts if os.path.lexists(cut[0])]
-    for source, target in existing:
-        if posixpath.basename(source.rstrip("/")) == posixpath.basename(target.rstrip("/")):
-            return source, target
-    if existing or cuts:
-        return (existing or cuts)[0]
+    cuts = _cuts(body)
+    best = _same_name(body) or next(iter(_existing(cuts) or cuts), None)
+    if best is not None:
+        return best
     source, colon, target = body.partition(":")
     return (source, target) if colon else (body, body)
+
+
+def _same_name(text: str) -> tuple[str, str] | None:
+    """Two paths with the same last name, of which the first is there: ``/in/a:z:/data/a:z``."""
+    for source, target in _existing(_cuts(text)):
+        if posixpath.basename(source.rstrip("/")) == posixpath.basename(target.rstrip("/")):
+            return source, target
+    return None
+
+
+def _cuts(text: str) -> list[tuple[str, str]]:
+    places = [i for i in range(1, len(text)) if text.startswith(":/", i)]
+    return [(text[:i], text[i + 1 :]) for i in places]
+
+
+def _existing(cuts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [cut for cut in cuts if os.path.lexists(cut[0])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cwl_userspace import aliases, containers
-from cwl_userspace.cli import load
+from cwl_userspace.cli import load, subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.words import FLAG, Option, parse
@@ -25,8 +25,8 @@ def command(context: Context, argv: Sequence[str]) -> int:
     text, name = words.arguments
     context.store.check()
     container = containers.find(context.store, text)
-    containers.check_name(context.store, name)
-    aliases.add(context.store, name, container.id)
+    with subjects.claimed(context, name, but=""):
+        aliases.add(context.store, name, container.id)
     return 0
 
 

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
     from cwl_userspace.cli.words import Words
 
+# More than any kernel has: CONFIG_NR_CPUS.
+_PROCESSORS = 1 << 16
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
 def request_of(words: Words, environ: Mapping[str, str]) -> RunRequest:
     """What the options and arguments of ``run`` ask for; raise UsageError for a bad value."""
-    network = words.value("network") or words.value("net") or "host"
+    network = words.value("network", "host")
     if network not in ("none", "host", "bridge", "default"):
         raise UsageError(f"no network {network!r}", "expected none or host")
     entrypoint = words.values.get("entrypoint")
@@ -81,8 +83,8 @@ def environment_of(words: Words, environ: Mapping[str, str]) -> Iterator[tuple[s
 
 def _environment_file(path: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            lines = file.read().removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     except OSError as error:
         raise UsageError(
             f"--env-file {path!r} cannot be read: {error.strerror}", "expected NAME=VALUE lines"
@@ -146,9 +148,13 @@ def _processors(text: str) -> list[int]:
     found: set[int] = set()
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
-        if not first.isdigit() or not (last or first).isdigit() or int(last or first) < int(first):
+        numbers = (first, last or first)
+        if not all(number.isascii() and number.isdigit() for number in numbers):
             raise UsageError(f"--cpuset-cpus is {text!r}", "expected a list such as 0-2,7")
-        found.update(range(int(first), int(last or first) + 1))
+        low, high = map(int, numbers)
+        if not low <= high < _PROCESSORS:
+            raise UsageError(f"--cpuset-cpus is {text!r}", "expected a list such as 0-2,7")
+        found.update(range(low, high + 1))
     return sorted(found)
 
 

@@ -95,7 +95,7 @@ class Running:
         from cwl_userspace.forward import parse
 
         option = words.typed("publish")
-        if (words.value("network") or words.value("net")) == "none":
+        if words.value("network") == "none":
             raise UsageError(f"{option} needs a network, and it is off", "leave out one of the two")
         self._ports = [port for text in words.list("publish") for port in parse(text, option)]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from cwl_userspace import asroot
-from cwl_userspace.cli import guarded
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.output import Write, aside_of, write_archive
+from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import InvalidReference, StoreError, UsageError
 from cwl_userspace.image import dockersave, ocisave
@@ -38,7 +37,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     _check(form, output)
     context.store.check()
     images = _images(context, words.arguments)
-    return asroot.exit_code(lambda: guarded(lambda: _save(images, form, output)))
+    return with_rights(lambda: _save(images, form, output))
 
 
 def _check(form: str, output: str) -> None:
@@ -50,7 +49,7 @@ def _check(form: str, output: str) -> None:
         raise UsageError(f"{output} is there already", "name a directory that is to be made")
 
 
-def _save(images: Sequence[Saved], form: str, output: str) -> int:
+def _save(images: Sequence[Saved], form: str, output: str) -> None:
     if form == DOCKER:
         write_archive("save", output, lambda write: dockersave.save(images, write))
     elif form == OCI:
@@ -58,7 +57,6 @@ def _save(images: Sequence[Saved], form: str, output: str) -> int:
     else:
         with aside_of(output) as aside:
             _layout(images, DirectorySink(aside))
-    return 0
 
 
 def _archive(images: Sequence[Saved], write: Write) -> None:

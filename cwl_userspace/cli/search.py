@@ -38,7 +38,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if len(words.arguments) != 1:
         raise UsageError("search needs one thing to look for", "for example: search quay.io/khmer")
     limit = words.value("limit", "25")
-    if not limit.isdigit():
+    if not (limit.isascii() and limit.isdigit()):
         raise UsageError(f"--limit is {limit!r}", "expected a number")
     text = words.arguments[0]
     if words.flag("list-tags"):

@@ -11,7 +11,7 @@ from cwl_userspace.cli.help import show
 from cwl_userspace.cli.run import execute
 from cwl_userspace.cli.subjects import Subject
 from cwl_userspace.cli.words import FLAG, VALUE, Option, Words, parse
-from cwl_userspace.errors import UsageError
+from cwl_userspace.errors import ContainerNotFound, UsageError
 
 OPTIONS = (
     Option("-a --attach", FLAG, "wait for its end, with its output here"),
@@ -55,9 +55,19 @@ def restart(context: Context, argv: Sequence[str]) -> int:
         subject = subjects.find(context, text)
         _words(subject)
         ending.stop(subject, 0, patience)
-        _start(context, subjects.find(context, subject.id), attached=False)
+        _start(context, _stopped(context, subject), attached=False)
         print(text, flush=True)
     return 0
+
+
+def _stopped(context: Context, subject: Subject) -> Subject:
+    """What a container is once it was stopped: one that was to be forgotten then goes on, too."""
+    try:
+        return subjects.find(context, subject.id)
+    except ContainerNotFound:
+        if not subject.running:
+            raise
+        return Subject(subject.id, subject.name, ended=subject.running[-1])
 
 
 def _start(context: Context, subject: Subject, attached: bool) -> int:

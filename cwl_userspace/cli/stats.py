@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cwl_userspace import runs
+from cwl_userspace.cli import subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
 from cwl_userspace.cli.listing import FORMAT, listing
@@ -40,10 +41,10 @@ def command(context: Context, argv: Sequence[str]) -> int:
     words = parse("stats", OPTIONS, argv)
     if words.flag("help"):
         return show("stats", "[OPTIONS] [CONTAINER...]", OPTIONS)
-    state = context.settings.state
-    watched = [Watched(runs.find(state, text), text) for text in words.arguments]
+    watched = [Watched(subjects.find(context, text).run(), text) for text in words.arguments]
     if not words.arguments:
-        watched = [Watched(record, record["id"][:12]) for record in runs.running(state)]
+        live = runs.running(context.settings.state)
+        watched = [Watched(record, record["id"][:12]) for record in live]
     while True:
         watched = [one for one in watched if one.runs()]
         if not watched and words.arguments:

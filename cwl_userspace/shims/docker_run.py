@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from cwl_userspace import runs
 from cwl_userspace.cli.run import command, execute
 from cwl_userspace.cli.run_options import OPTIONS
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
@@ -51,7 +50,10 @@ def run(context: Context, argv: Sequence[str]) -> int:
     if words.flag("help") or not words.arguments:
         return command(context, ["--help"] if words.flag("help") else [])
     settle(context, words)
-    _check_name(context, words.value("name"))
+    if words.value("name"):  # before anything is fetched
+        from cwl_userspace.cli import subjects
+
+        subjects.check_free(context, words.value("name"))
     if not words.flag("interactive"):
         _close_standard_input()
     # Who may ask for it later has a name or an id for it.
@@ -83,9 +85,16 @@ def _settle_volumes(context: Context, words: Words) -> None:
             raise UsageError(f"--volumes-from is {text!r}", "expected CONTAINER or CONTAINER:ro")
         for each in mounts(subjects.find(context, name)):
             read_only = ",readonly" if each.read_only or how == "ro" else ""
-            fields = (f"source={each.source}", f"target={each.target}")
-            quoted = ",".join(f'"{field}"' if "," in field else field for field in fields)
-            words.lists.setdefault("mount", []).append(f"type=bind,{quoted}{read_only}")
+            words.lists.setdefault("mount", []).append(
+                f"type=bind,{_field('source', each.source)},{_field('target', each.target)}"
+                f"{read_only}"
+            )
+
+
+def _field(key: str, value: str) -> str:
+    """A field of a line of CSV (RFC 4180)."""
+    text = f"{key}={value}".replace('"', '""')
+    return f'"{text}"'
 
 
 def _settle_image(context: Context, words: Words) -> None:
@@ -111,11 +120,6 @@ def _settle_network(context: Context, words: Words) -> None:
     if network not in _NETWORKS:
         context.log.say(f"the network {network!r} is the host's here")
         words.values["network"] = "host"
-
-
-def _check_name(context: Context, name: str) -> None:
-    if name and any(record.get("name") == name for record in runs.running(context.settings.state)):
-        raise UsageError(f"a container named {name!r} runs", "end it, or choose another name")
 
 
 def _close_standard_input() -> None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from cwl_userspace import asroot
-from cwl_userspace.cli import guarded
 from cwl_userspace.cli.context import Context
+from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, Words, parse
 from cwl_userspace.errors import ImageError, UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.shims.singularity_environment import said
 from cwl_userspace.shims.singularity_file import holds, of_tree, write
 from cwl_userspace.shims.singularity_image import DOCKER, INSTANCE, Sandbox, find, split
+from cwl_userspace.shims.singularity_options import platform_of
 from cwl_userspace.shims.singularity_sandbox import write_sandbox
 from cwl_userspace.store.records import Record
 
 _FLAGS = (
     "--nohttps --no-https, --disable-cache, --no-cleanup, --docker-login, --allow-unsigned -U, "
-    "--allow-unauthenticated, --oci, --no-oci, --no-setgroups, --keep-layers, -T --notest, -B, "
+    "--allow-unauthenticated, --oci, --no-oci, --no-setgroups, --keep-layers, -T --notest, "
     "-u --userns, --fix-perms, -e --encrypt, -r --remote, -d --detached, --nv, --rocm, "
     "--ignore-fakeroot-command, --ignore-subuid, --ignore-userns, --passphrase, --no-eval, "
     "--json, -s --sandbox, -f --fakeroot, -F --force, --update, -h --help"
@@ -31,11 +31,11 @@ _VALUES = (
 )
 _LISTS = "--bind -B, --mount, --build-arg, --build-arg-file, --warn-unused-build-args, --scratch"
 PULL = (
-    *(Option(s, FLAG, "") for s in _FLAGS.split(", ") if s not in ("-B", "-f --fakeroot")),
+    *(Option(s, FLAG, "") for s in _FLAGS.split(", ") if s != "-f --fakeroot"),
     *(Option(spellings, VALUE, "") for spellings in _VALUES.split(", ")),
 )
 BUILD = (
-    *(Option(s, FLAG, "") for s in _FLAGS.split(", ") if s != "-B"),
+    *(Option(spellings, FLAG, "") for spellings in _FLAGS.split(", ")),
     *(Option(spellings, VALUE, "") for spellings in _VALUES.split(", ")),
     *(Option(spellings, LIST, "") for spellings in _LISTS.split(", ")),
 )
@@ -59,12 +59,12 @@ def pull(context: Context, argv: Sequence[str]) -> int:
         _check(target, force)
     if split(text)[0] in ("", INSTANCE):
         raise UsageError(f"pull has no place {text!r}", "for example: pull docker://debian")
-    image = (
-        find(context, text, _platform(words))
-        if not _refreshes(text)
-        else _fresh(context, text, _platform(words))
-    )
-    assert isinstance(image, Record)
+    if split(text)[0] == DOCKER:  # another image may be behind the same name by now
+        image = _fresh(context, text, platform_of(words))
+    else:
+        found = find(context, text, platform_of(words))
+        assert isinstance(found, Record)
+        image = found
     # Another job may have had it pulled since the caller looked for it.
     if force or not holds(context, image, target):
         _check(target, force)
@@ -97,7 +97,7 @@ def build(context: Context, argv: Sequence[str]) -> int:
 def _source(context: Context, words: Words, text: str) -> Record | Sandbox:
     """The image that is to be written: of a definition, which is built now, or of any place."""
     if split(text)[0] or not os.path.isfile(text) or not _is_definition(text):
-        return find(context, text, _platform(words))
+        return find(context, text, platform_of(words))
     from cwl_userspace.shims.singularity_recipe import built
 
     return built(context, words, text)
@@ -115,30 +115,19 @@ def _is_definition(path: str) -> bool:
 
 def packed(context: Context, sandbox: Sandbox) -> Record:
     """The image of a sandbox, filed in the store."""
-    found: list[str] = []
-
-    def work() -> int:
-        record = of_tree(context, sandbox.path, sandbox.path)
-        os.write(out, record.id.hex.encode())
-        return 0
-
-    taken, out = os.pipe()
-    try:
-        code = asroot.exit_code(lambda: guarded(work))
-        os.close(out)
-        found.append(os.read(taken, 64).decode())
-    finally:
-        os.close(taken)
-    if code:
-        raise ImageError(f"{sandbox.path} was not read", "the reason is above")
     from cwl_userspace.store.records import by_id
 
-    return by_id(context.store, found[0])
+    taken, out = os.pipe()
+    with open(taken, "rb") as pipe:
+        with open(out, "wb") as file:
 
+            def work() -> None:
+                file.write(of_tree(context, sandbox.path, sandbox.path).id.hex.encode())
+                file.flush()
 
-def _refreshes(text: str) -> bool:
-    """True where another image may be behind the same name by now."""
-    return split(text)[0] == DOCKER
+            if with_rights(work):
+                raise ImageError(f"{sandbox.path} was not read", "the reason is above")
+        return by_id(context.store, pipe.read().decode())
 
 
 def _fresh(context: Context, text: str, platform: str) -> Record:
@@ -147,11 +136,6 @@ def _fresh(context: Context, text: str, platform: str) -> Record:
     context.store.check()
     reference = ImageReference.parse(split(text)[1])
     return fetch(context, reference, platform, refresh=reference.digest is None)
-
-
-def _platform(words: Words) -> str:
-    arch = words.value("arch")
-    return words.value("platform") or (f"linux/{arch}" if arch else "")
 
 
 def _check(target: str, force: bool) -> None:

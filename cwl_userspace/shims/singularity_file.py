@@ -14,11 +14,10 @@ from collections.abc import Iterable, Iterator
 
 import zstandard
 
-from cwl_userspace import asroot
-from cwl_userspace.cli import guarded
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.output import Write, write_archive
 from cwl_userspace.cli.progress import Progress
+from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError
 from cwl_userspace.image import squashfs
@@ -74,10 +73,7 @@ def _pack(context: Context, record: Record, target: str) -> None:
     rootfs = context.stored_tree(record)
     with workspace(context.store) as private:
         said = os.path.join(private, "config")
-        code = asroot.exit_code(
-            lambda: guarded(lambda: _write(record.document, rootfs, private, said, target))
-        )
-        if code:
+        if with_rights(lambda: _write(record.document, rootfs, private, said, target)):
             raise ImageError(f"{target} was not written", "the reason is above")
         with open(said, "rb") as file:
             config = file.read()
@@ -88,7 +84,7 @@ def _pack(context: Context, record: Record, target: str) -> None:
     notes.keep(context, notes.of_file(os.stat(target)), same)
 
 
-def _write(document: dict[str, object], rootfs: str, private: str, said: str, target: str) -> int:
+def _write(document: dict[str, object], rootfs: str, private: str, said: str, target: str) -> None:
     """Done by whoever can read the whole tree; the configuration is left in the file ``said``."""
     packed = os.path.join(private, "layer")
     plain = Checked(tree_bytes(rootfs), None, None, f"the tree {rootfs}")
@@ -117,7 +113,6 @@ def _write(document: dict[str, object], rootfs: str, private: str, said: str, ta
         sink.finish()
 
     write_archive("build", target, archive)
-    return 0
 
 
 def _compressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -211,16 +206,14 @@ def _squashfs(context: Context, path: str, offset: int) -> Record:
     with workspace(context.store) as private:
         said = os.path.join(private, "image")
 
-        def work() -> int:
+        def work() -> None:
             tree = os.path.join(private, "unpacked")
             squashfs.unpack(path, tree, context.environ, offset)
             record = of_tree(context, path, tree)
             with open(said, "x", encoding="utf-8") as file:
                 file.write(record.to_json())
-            return 0
 
-        code = asroot.exit_code(lambda: guarded(work))
-        if code:
+        if with_rights(work):
             raise ImageError(f"{path} was not read", "the reason is above")
         with open(said, "rb") as file:
             return Record(json.loads(file.read()), context.store.path)

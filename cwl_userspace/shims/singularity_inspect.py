@@ -122,9 +122,13 @@ class _Tree:
         try:
             walked = root.open_directory(split(os.fsencode(path)), None)
             try:
-                yield from os.listdir(walked.fd)
+                fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=walked.fd)
             finally:
                 walked.close()
+            try:
+                yield from os.listdir(fd)
+            finally:
+                os.close(fd)
         except (Missing, OSError):
             return
         finally:

@@ -19,7 +19,8 @@ from cwl_userspace.cli.words import FLAG, VALUE, Option, Words, parse
 from cwl_userspace.engines.joining import Joining, Program
 from cwl_userspace.errors import ContainerNotFound, UsageError
 from cwl_userspace.shims.singularity_environment import variables
-from cwl_userspace.shims.singularity_image import split
+from cwl_userspace.shims.singularity_image import find, split
+from cwl_userspace.shims.singularity_options import platform_of
 from cwl_userspace.shims.singularity_run import about, prepared, read
 from cwl_userspace.shims.singularity_scripts import command_of
 from cwl_userspace.shims.singularity_start import start as start_container
@@ -62,12 +63,14 @@ def _start(context: Context, argv: Sequence[str]) -> int:
         raise UsageError(f"the instance {name!r} runs already", "stop it, or choose another name")
     words.arguments = [image, *arguments]
     identifier = os.urandom(32).hex()
-    container = prepared(context, "instance", words, identifier)
-    facts = {"name": name, "instance": True, "words": words.to_json()}
-    container.facts |= {**facts, "working_dir": container.spec.working_dir}
+    find(context, image, platform_of(words))  # fetched while there is somebody to look on
 
     def work(session: Session) -> int:
         try:
+            # Prepared here: its tree is in use by the process that goes on, and not by its caller.
+            container = prepared(context, "instance", words, identifier)
+            facts = {"name": name, "instance": True, "words": words.to_json()}
+            container.facts |= {**facts, "working_dir": container.spec.working_dir}
             return start_container(context, container, session)
         finally:
             session.printed()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option
+from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, Words
 
 MEANT = (
     Option("-B --bind", LIST, "bind mounts", "SRC[:DST[:ro]],..."),
@@ -67,3 +67,9 @@ OPTIONS = (*MEANT, *IGNORED, *(option for option, _ in REFUSED))
 FELT = frozenset(
     "security add-caps drop-caps apply-cgroups network-args dns cpuset-mems pids-limit".split()
 )
+
+
+def platform_of(words: Words) -> str:
+    """For which platform an image is wanted, by either of two options; empty for this host's."""
+    arch = words.value("arch")
+    return words.value("platform") or (f"linux/{arch}" if arch else "")

@@ -15,7 +15,7 @@ from cwl_userspace.kernel.ownership import is_ours
 from cwl_userspace.settings import home_directory
 from cwl_userspace.shims.singularity_environment import add_options, variables
 from cwl_userspace.shims.singularity_image import INSTANCE, Sandbox, find, split
-from cwl_userspace.shims.singularity_options import FELT, IGNORED, OPTIONS, REFUSED
+from cwl_userspace.shims.singularity_options import FELT, IGNORED, OPTIONS, REFUSED, platform_of
 from cwl_userspace.shims.singularity_places import Places, places
 from cwl_userspace.shims.singularity_scripts import command_of
 from cwl_userspace.shims.singularity_start import Container, start
@@ -143,11 +143,8 @@ def prepared(context: Context, verb: str, words: Words, identifier: str = "") ->
 def _image(context: Context, words: Words) -> tuple[Record | Sandbox, str, Use | None]:
     """The image, its tree, and that it is in use from now on; a sandbox is not the store's."""
     text = words.arguments[0]
-    platform = words.value("platform") or (
-        f"linux/{words.value('arch')}" if words.value("arch") else ""
-    )
     for _ in range(_REMOVALS):
-        image = find(context, text, platform)
+        image = find(context, text, platform_of(words))
         if isinstance(image, Sandbox):
             return image, image.path, None
         rootfs = context.tree(image)

@@ -105,11 +105,12 @@ def start(context: Context, container: Container, session: Session | None = None
     from cwl_userspace.engines.choose import choose
     from cwl_userspace.private import remove_private_directory
 
-    state = context.settings.state
+    state, name = context.settings.state, context.engine
     identifier = session.identifier if session is not None else os.urandom(32).hex()
     try:
         container.make()
         engine = choose(context.engine, context.settings, context.environ)
+        name = engine.name
         copied = [*unmet.settle(context, Words(), container.spec, engine, by_engine=True)]
         copied += _settle_sandbox(context, container, engine.name)
         launch = unmet.launch(container.spec, engine, container.private, copied)
@@ -131,7 +132,7 @@ def start(context: Context, container: Container, session: Session | None = None
             use=container.use,
         )
     except EngineError:
-        probe.forget(context.settings.cache, context.engine)
+        probe.forget(context.settings.cache, name)
         raise
     finally:
         runs.unregister(state, identifier)

@@ -17,7 +17,7 @@ from cwl_userspace.shims.udocker_words import Insecure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
     from cwl_userspace.cli import Verb
@@ -72,15 +72,23 @@ COMMANDS = {
 
 def entry(name: str) -> NoReturn:
     """What an executable of this name does: run its command line and end with its exit code."""
-    finish(guarded(lambda: told(lambda: answer(sys.argv[1:], os.environ))))
+    words = sys.argv[1:]
+    finish(guarded(lambda: told(words, os.environ), lambda: _debugged(words)))
 
 
-def told(command: Callable[[], int]) -> int:
-    """Run a command; an error of ours becomes a line and a code as udocker has them."""
+def _debugged(words: Sequence[str]) -> bool:
     try:
-        return command()
+        return parse("udocker", GLOBAL, words, options_end_at_argument=True).flag("debug")
+    except UsageError:
+        return False
+
+
+def told(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a command line; an error of ours becomes a line and a code as udocker has them."""
+    try:
+        return answer(words, environ)
     except UserspaceError as error:
-        if "-D" in sys.argv[1:4] or "--debug" in sys.argv[1:4]:
+        if _debugged(words):
             raise
         sys.stdout.flush()
         line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))

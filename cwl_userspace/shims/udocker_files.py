@@ -8,10 +8,12 @@ import time
 
 from cwl_userspace import containers
 from cwl_userspace.cli import load as load_verb
+from cwl_userspace.cli import subjects
 from cwl_userspace.cli.output import write_archive
+from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import ImageError, InvalidReference, UsageError
-from cwl_userspace.image import tar
+from cwl_userspace.image import squashfs, tar
 from cwl_userspace.image.tarwriter import END, content_of, member
 from cwl_userspace.image.treetar import walk
 from cwl_userspace.reference import ImageReference
@@ -62,10 +64,12 @@ def import_(context: Context, argv: Sequence[str]) -> int:
     if not words.arguments:
         raise UsageError("must specify a tar file", "udocker import FILE|- IMAGE")
     place = words.arguments[0]
+    if os.path.isdir(place) or squashfs.is_squashfs(place):
+        raise UsageError(f"{place} is no tar file", "cwl-userspace import makes an image of it")
     if words.flag("tocontainer") or words.flag("clone"):
         name = words.value("name")
         if name:
-            containers.check_name(context.store, name)
+            subjects.check_free(context, name)
         print(shown_id(_container(context, place, name, words.flag("clone"))))
     else:
         if len(words.arguments) != 2:
@@ -158,8 +162,7 @@ def export(context: Context, argv: Sequence[str]) -> int:
         for piece in _clone_bytes(context, container):
             write(piece)
 
-    write_archive("export", output, produce)
-    return 0
+    return with_rights(lambda: write_archive("export", output, produce))
 
 
 def _clone_bytes(context: Context, container: Container) -> Iterator[bytes]:

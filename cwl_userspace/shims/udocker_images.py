@@ -208,8 +208,8 @@ def _protect(context: Context, argv: Sequence[str], verb: str) -> int:
 def login(context: Context, argv: Sequence[str]) -> int:
     """Keep a login, once the registry has taken it."""
     words = parse("login", OPTIONS["login"], argv)
-    given = [f"--{name}={words.value(name)}" for name in ("username", "password")]
-    given = [word for word in given if not word.endswith("=")]
+    wanted = [name for name in ("username", "password") if words.value(name)]
+    given = [f"--{name}={words.value(name)}" for name in wanted]
     given += ["--password-stdin"] if words.flag("password-stdin") else []
     return quietly(context, "login", [*given, *_registry(words.value("registry"))])[0]
 

@@ -38,6 +38,12 @@ chown 0:42 "$target/etc/options"
 echo "I: unpacked $suite" >&2
 [ "$suite" != slow ] || sleep 1000
 [ "$suite" != broken ] || exit 3
+host=$(cat "$archive/host")
+case $suite in
+    leading) rmdir "$target/var/lib/apt/lists/partial" "$target/var/lib/apt/lists" \
+        "$target/var/lib/apt" && ln -s "$host" "$target/var/lib/apt" ;;
+    astray) mv "$target/etc" "$target/bin/etc" && ln -s "$host" "$target/etc" ;;
+esac
 cat > "$target/debootstrap/debootstrap" << 'EOF'
 #!/bin/sh
 set -e
@@ -54,10 +60,13 @@ chmod 755 "$target/debootstrap/debootstrap"
 def place(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive with a few suites, and the program in ``usr/sbin``."""
     place = tmp_path_factory.mktemp("bootstrap")
-    for suite in ("small", "slow", "broken"):
+    for suite in ("small", "slow", "broken", "leading", "astray"):
         (place / "archive/dists" / suite).mkdir(parents=True)
         (place / "archive/dists" / suite / "Release").write_text(f"Suite: {suite}\n")
     subprocess.run(["sh", "-c", f"cp $(command -v busybox) {place}/archive"], check=True)
+    (place / "host/lists").mkdir(parents=True)
+    (place / "host/lists/file").touch()
+    (place / "archive/host").write_text(str(place / "host"))
     (place / "usr/share/debootstrap/scripts").mkdir(parents=True)
     (place / "usr/share/debootstrap/functions").touch()
     (place / "usr/sbin").mkdir()
@@ -108,6 +117,18 @@ def test_what_is_done_is_shown_only_where_it_fails_if_it_is_to_be_quiet(
     assert ran.code == 125 and ran.err.startswith(b"I: unpacked broken\n")
     assert b"the packages cannot be unpacked: debootstrap ended with 3" in ran.err
     assert b"no image broken" in home.call("--offline", "run", "broken", "true").err
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("suite", "code"), [("leading", 0), ("astray", 125)])
+def test_no_link_of_a_package_leads_to_the_host(
+    home: Home, place: Path, environment: dict[str, str], suite: str, code: int
+) -> None:
+    """Lists of packages are removed in the end, and accounts are made in between."""
+    words = ("bootstrap", "-q", "--no-check-gpg", "--mirror", f"{place}/archive", suite)
+    ran = home.call(*words, environment=environment)
+    assert ran.code == code, ran
+    assert [path.name for path in (place / "host").rglob("*")] == ["lists", "file"]
 
 
 def test_an_interrupt_ends_it_and_leaves_nothing(

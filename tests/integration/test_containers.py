@@ -411,13 +411,15 @@ def _grows(place: Path) -> bool:
 def test_an_export_can_be_imported(home: Home, made: str, tmp_path: Path) -> None:
     box = Box(home, "userns")
     script = "echo exported > /data/file; ln /data/file /data/again; ln -s file /data/link"
+    script += "; cd /data; mkdir closed; touch closed/file; chmod 0 closed/file closed"
     assert box.sh(script, image=made).text == ""
     assert home.call("export", "-o", tmp_path / "tree.tar", made) == (0, b"", b"")
     assert home.call("export", made).out == (tmp_path / "tree.tar").read_bytes()
     assert os.listdir(tmp_path) == ["tree.tar"]
     home.add("exported", (tmp_path / "tree.tar").read_bytes())
-    said = box.sh("cat /data/link; stat -c %h /data/again", image="exported").text
-    assert said == "exported\n2\n"
+    seen = "cat /data/link; stat -c %h /data/again; stat -c %a /data/closed /data/closed/file"
+    said = box.sh(seen, "-u", "root", image="exported").text
+    assert said == "exported\n2\n0\n0\n"
     assert home.call("rmi", "exported").code == 0
     ran = home.call("export", "busybox")
     assert (ran.code, ran.out) == (1, b"") and "busybox" in ran.complaint

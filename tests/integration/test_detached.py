@@ -164,6 +164,29 @@ def test_a_name_is_given_once(any_stay: Stay) -> None:
     assert any(any_stay.call("status", name).code == 1 for _ in waiting(PATIENCE))
 
 
+def test_a_container_that_runs_keeps_its_name_from_what_create_makes(any_stay: Stay) -> None:
+    name, made, other = any_stay.start(LOOP), any_stay.name(), any_stay.name()
+    assert any_stay.call("create", "--name", made, "busybox", "sh", "-c", LOOP).code == 0
+    for words in (("name", made, name), ("clone", "--name", name, made)):
+        refused = any_stay.call(*words)
+        assert refused.code == 125 and f"the container name '{name}' is taken" in refused.complaint
+    assert any_stay.call("start", made).code == 0
+    assert any_stay.call("name", made, other).text == ""
+    shown = ("stats", "--no-stream", "--format", "{{.Name}}")
+    assert any_stay.call(*shown, name, other).text == f"{name}\n{made}\n"
+
+
+def test_one_that_is_forgotten_at_its_end_is_started_again(any_stay: Stay) -> None:
+    name = any_stay.start(LOOP, "--rm")
+    before = json.loads(record(any_stay, name).read_text())
+    assert any_stay.call("restart", "-t", "0", name).text == f"{name}\n"
+    after = json.loads(record(any_stay, name).read_text())
+    assert (after["id"], after["argv"]) == (before["id"], before["argv"])
+    assert after["pid"] != before["pid"]
+    assert any_stay.call("stop", "-t", "0", name).code == 0
+    assert any_stay.call("status", name).code == 1
+
+
 def test_logs_keep_streams_and_times_apart(any_stay: Stay) -> None:
     name = any_stay.start("echo one; echo two >&2; printf thr; echo ee; printf end")
     assert any_stay.call("wait", name).text == "0\n"

@@ -114,7 +114,7 @@ def test_wait_lasts_as_long_as_the_container(shims: Shims) -> None:
     process = shims.start_ready("trap 'exit 9' TERM; echo ready; sleep 99 & wait", "--name", "long")
     waiting = shims.start("wait", "long")
     again = shims.docker("run", "--name", "long", "busybox", "true")
-    assert again.code == 125 and "'long' runs" in again.complaint
+    assert again.code == 125 and "'long' is taken" in again.complaint
     assert shims.docker("kill", "-s", "TERM", "long").text == "long\n"
     # Who started it need not have looked after it yet.
     assert waiting.communicate(timeout=PATIENCE)[0] == b"9\n"

@@ -128,10 +128,10 @@ def test_odd_values_and_names_of_variables_arrive(box: Box) -> None:
 
 def test_variables_come_from_files_and_env_wins(box: Box, tmp_path: Path) -> None:
     file = tmp_path / "variables"
-    file.write_text("# comment\n\nA=from file\nB=from file = \nPASSED\nABSENT\n")
+    file.write_text("\ufeff# comment\n\nA=from file\nB=from\u2028file = \nPASSED\r\nABSENT\n")
     script = 'echo "$A,$B,$PASSED,${ABSENT-unset}"'
     ran = box.sh(script, "-e", "A=env", "--env-file", file, environment={"PASSED": "on"})
-    assert ran.text == "env,from file = ,on,unset\n"
+    assert ran.text == "env,from\u2028file = ,on,unset\n"
 
 
 def test_proxy_variables_pass_only_when_asked(box: Box) -> None:
@@ -296,6 +296,9 @@ def test_the_container_id_is_written_to_a_new_file_only(box: Box, tmp_path: Path
         ["--add-host", "nothing", "busybox", "true"],
         ["--mount", "type=bind,source=/no/such,target=/x", "busybox", "true"],
         ["--mount", "type=tmpfs,target=/x", "busybox", "true"],
+        ["--mount", 'type=bind,"source=/tmp,target=/x', "busybox", "true"],
+        ["--cpuset-cpus", "²", "busybox", "true"],
+        ["--cpuset-cpus", "0-9999999999", "busybox", "true"],
         ["-v", "/tmp:/proc/x", "busybox", "true"],
         ["-v", "/tmp:/", "busybox", "true"],
         ["--name"],
@@ -307,6 +310,28 @@ def test_words_without_meaning_are_refused_with_a_hint(box: Box, words: list[str
     ran = box.run(*words)
     assert (ran.code, ran.out) == (125, b"")
     assert ran.complaint
+
+
+@pytest.mark.once
+def test_an_image_for_another_platform_is_not_taken(home: Home) -> None:
+    here = f"linux/{os.uname().machine}"
+    assert home.call("run", "--platform", here, "busybox", "echo", "here").text == "here\n"
+    words = ("run", "--platform", "linux/s390x", "busybox", "true")
+    ran = home.call("--offline", *words)
+    assert ran.code == 125 and "for another platform than linux/s390x" in ran.complaint
+    name = home.add("localhost:1/of/here", shell_layer().bytes(), {})
+    asked = home.call("run", "--platform", "linux/s390x", name, "true")
+    assert asked.code == 125 and "localhost:1 cannot be reached" in asked.complaint
+
+
+@pytest.mark.once
+def test_where_an_error_comes_from_is_shown_to_who_asks_and_not_for_a_programs_words(
+    home: Home,
+) -> None:
+    words = ("--mount", "type=tmpfs", "busybox", "-D", "--debug")
+    assert "type 'tmpfs'" in home.call("run", *words).complaint
+    for shown in (("-D", "run"), ("--engine", "userns", "--debug", "run"), ("run", "--debug")):
+        assert b"Traceback" in home.call(*shown, *words).err
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones(home: Home) -> None:

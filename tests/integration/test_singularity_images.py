@@ -200,6 +200,7 @@ def test_inspect_shows_what_a_definition_said(
     said = json.loads(singularity("inspect", "-a", defined, cwd=tmp_path).text)
     attributes = said["data"]["attributes"]
     assert attributes["labels"] == {"Author": "me"}
+    assert "GREETING=" in attributes["environment"]["/.singularity.d/env/90-environment.sh"]
     assert attributes["deffile"].startswith("# made by hand\n")
     assert "There is none." in attributes["helpfile"]
     assert singularity("inspect", defined, cwd=tmp_path).text == "Author: me\n"
@@ -326,6 +327,22 @@ def test_an_instance_goes_on_and_is_joined(
     )
     gone = singularity("exec", "instance://one", "true", cwd=tmp_path)
     assert gone.code == FAILED and "no instance 'one'" in gone.complaint
+
+
+def test_an_image_is_in_use_as_long_as_an_instance_runs(
+    singularity: Singularity, home: Home, tmp_path: Path
+) -> None:
+    """Whoever has started the instance is gone by then."""
+    image = home.add("instanced", shell_layer().file("own").bytes())
+    words = ("instance", "start", f"docker://{image}", "two")
+    assert singularity(*words, cwd=tmp_path).text == ""
+    try:
+        kept = home.call("rmi", image)
+        assert kept.code == 125 and f"{image} is in use by process" in kept.complaint
+        assert singularity("exec", "instance://two", "true", cwd=tmp_path).text == ""
+    finally:
+        assert singularity("instance", "stop", "two", cwd=tmp_path).text == ""
+    assert home.call("rmi", image).code == 0
 
 
 def test_the_cache_is_where_the_variable_says(

@@ -178,7 +178,8 @@ def test_what_is_wrong_is_one_line_and_the_exit_code_1(udocker: Udocker) -> None
         "nosuchverb", "images --bad", "images word", "ps word", "run", "run --bad fedora", "pull",
         "rm nosuch", "rmi nosuch", "inspect nosuch", "clone nosuch", "protect nosuch",
         "setup --execmode=P1 nosuch", "load -i nosuch", "import nosuch", "export -o x nosuch",
-        "save -o x nosuch", "tag fedora fedora", "rename nosuch one", "run --pull=never nosuch id",
+        "save -o x nosuch", "import / root", "import --tocontainer /",
+        "tag fedora fedora", "rename nosuch one", "run --pull=never nosuch id",
         "logout -a", "manifest fedora",
     )  # fmt: skip
     for line in lines:
@@ -207,11 +208,13 @@ def test_a_registry_can_be_named_and_its_list_comes_in_pages(
 
 
 def test_a_login_is_kept_until_all_are_forgotten(udocker: Udocker, registry: FakeRegistry) -> None:
-    registry.faults.auth, registry.faults.login = "basic", ("me", "secret")
+    registry.faults.auth, registry.faults.login = "basic", ("me", "secret==")
     words = ("login", f"--registry={registry.url}", "--username=me")
     try:
         assert udocker(*words, "--password=wrong").code == 1
-        assert udocker(*words, "--password-stdin", stdin=b"secret\n").code == 0
+        assert udocker(*words, "--password=secret==").code == 0
+        assert udocker("logout", "-a").text == ""
+        assert udocker(*words, "--password-stdin", stdin=b"secret==\n").code == 0
         assert udocker("search", "--list-tags", f"{registry.authority}/centos/centos8").code == 0
         assert udocker("logout", "-a").text == ""
         assert udocker("logout", f"--registry={registry.url}").code == 1
