@@ -14,6 +14,7 @@ from conformance.benchmarks.machine import BUSY
 from conformance.benchmarks.parts import PARTS
 from conformance.benchmarks.tables import STORED, Part, Results, Row, Table, read, spread
 from conformance.benchmarks.units import shown
+from conformance.docs.rst import list_table
 
 _TOP = Path(__file__).parents[2]
 PAGE = _TOP / "docs" / "benchmarks.rst"
@@ -72,7 +73,7 @@ def in_readme(readme: str, results: Results) -> str:
     for ratio, found in ratios.stated(results):
         range_ = f"{found.least:.2f} to {found.most:.2f}"
         rows.append([ratio.sentence, f"{found.median:.2f}", range_])
-    text = _grid(rows) if len(rows) > 1 else "Not yet measured on a machine at rest.\n"
+    text = list_table(rows) if len(rows) > 1 else "Not yet measured on a machine at rest.\n"
     return f"{before}{_START}\n{text}\n{_END}{after}"
 
 
@@ -105,7 +106,7 @@ def _table(table: Table) -> str:
     if _is_drawn(table):
         lines.append(f".. image:: benchmarks/{plot_name(table)}\n   :alt: {table.title}\n")
     if table.rows:
-        lines.append(_grid(_over(table) if table.axis else _list(table)))
+        lines.append(list_table(_over(table) if table.axis else _list(table)))
     lines += [
         _paragraph(f"Left out, {name}: {_plain(why)}.") for name, why in table.left_out.items()
     ]
@@ -157,15 +158,6 @@ def _spread(row: Row) -> str:
 
 def _is_drawn(table: Table) -> bool:
     return bool(table.unit and len(table.rows) > 1)
-
-
-def _grid(rows: Sequence[Sequence[str]]) -> str:
-    """A list-table needs no widths that fit, and no escape for an empty cell."""
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for row in rows:
-        for number, cell in enumerate(row):
-            lines.append(f"{'   * -' if not number else '     -'} {cell}".rstrip())
-    return "\n".join(lines) + "\n"
 
 
 def _heading(text: str, mark: str) -> str:
