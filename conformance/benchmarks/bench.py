@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from conformance.benchmarks.machine import file_system
-from conformance.images import Screen, ensure
+from conformance.images import ensure
 from conformance.layout import Layout
 from conformance.problem import Problem
+from conformance.screen import Line
 from cwl_userspace.image.confine import remove_tree
 
 # As it is called in documents, and as layouts call it.
@@ -70,7 +71,7 @@ class Bench(NamedTuple):
         missing = [full_name(name) for name in names if not self._has(name)]
         if missing:
             print(f"building {', '.join(missing)}: minutes", file=sys.stderr)
-            ensure(missing, own, Screen())
+            ensure(missing, own, Line())
         return own
 
     def _has(self, name: str) -> Path | None:
