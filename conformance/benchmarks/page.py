@@ -29,14 +29,19 @@ Benchmarks
 
 What cwl-userspace costs beside bare programs and beside every peer that was installed, and how that
 grows. Made by ``python -m conformance.benchmarks.page`` from ``docs/benchmarks/results.json``: no
-figure here was typed. All was measured by one command, as a user without rights::
+figure here was typed. All was measured by one command, as a user without rights; for root it first
+installs every peer that Debian has, and anybody else it tells what to ask for::
 
-    python -m conformance.benchmarks --work DIR
+    bash conformance/bench
 
 All who are compared take turns, so that a drift of the machine meets them all. A ratio is of two
 times of the same turn; shown are the median and, in brackets, the least and the most of all turns.
-Times depend on the machine, ratios much less: ``--check`` measures the ones in the README again and
-says which are within 15 %.
+Times depend on the machine, ratios much less::
+
+    bash conformance/bench --check
+
+measures the ones in the README again, in some ten minutes, and ends with an error unless each is
+within 15 % of what stands there. Nothing else should run meanwhile: how busy the machine was is said.
 """
 
 
