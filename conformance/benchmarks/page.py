@@ -41,7 +41,7 @@ Times depend on the machine, ratios much less::
     bash conformance/bench --check
 
 measures the ones in the README again, in some ten minutes, and ends with an error unless each is
-within 15 % of what stands there. Nothing else should run meanwhile: how busy the machine was is said.
+within 15 % of what stands there. Nothing else should run meanwhile; it says if something did.
 """
 
 
