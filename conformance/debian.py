@@ -61,19 +61,21 @@ def build_entries(
         yield from from_tar(tar, started)
 
 
-def whole_entries(
-    packages: Sequence[str], progress: Progress, below: Sequence[str] | None = None
+def grown_entries(
+    packages: Sequence[str], progress: Progress, there: dict[str, tuple[object, ...]]
 ) -> Iterator[Entry]:
-    """The same with all documentation; of a system with the packages ``below`` only what is new.
+    """The same with all documentation, but only what is new since the last call with ``there``.
 
     What the packages' own scripts have made is always new: its time does not tell.
     """
-    there = {}
-    if below is not None:
-        there = {e.header.name: _facts(e) for e in build_entries(below, progress, leave_out=())}
-    for entry in build_entries([*(below or ()), *packages], progress, leave_out=()):
-        if entry.header.mtime == epoch() or there.get(entry.header.name) != _facts(entry):
+    found = {}
+    for entry in build_entries(packages, progress, leave_out=()):
+        name = entry.header.name
+        found[name] = _facts(entry)
+        if entry.header.mtime == epoch() or there.get(name) != found[name]:
             yield entry
+    there.clear()
+    there.update(found)
 
 
 def _facts(entry: Entry) -> tuple[object, ...]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from conformance.layer import Layer, epoch, write_layer
 from conformance.layout import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Blob, Layout
 from conformance.problem import Problem
 from conformance.recipes import RECIPES, STAND_INS, Recipe
+from conformance.screen import Line
 
 # Where Debian's name of an architecture is not the one that OCI took from Go.
 _PLATFORMS = {
@@ -32,34 +31,13 @@ _PLATFORMS = {
 _AT_ONCE = 2
 
 
-class Screen:
-    """Says how far the images are: on a terminal all the time, elsewhere when one is done."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._lock = threading.Lock()
-
-    def status(self, name: str, text: str) -> None:
-        if self._live:
-            with self._lock:
-                sys.stderr.write(f"\r\x1b[K{name}: {text[:60]} ...")
-                sys.stderr.flush()
-
-    def line(self, text: str) -> None:
-        with self._lock:
-            self.clear()
-            sys.stderr.write(f"{text}\n")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self._live:
-            sys.stderr.write("\r\x1b[K")
-
-
-def build(recipe: Recipe, layout: Layout, screen: Screen) -> None:
+def build(recipe: Recipe, layout: Layout, line: Line) -> None:
     """Makes one image and lets its name appear in the layout when all of it is there."""
     started = time.monotonic()
-    progress = partial(screen.status, recipe.name)
+
+    def progress(text: str) -> None:
+        line.show(f"{recipe.name}: {text} ...")
+
     layers = [write_layer(layout, maker(progress)) for maker in recipe.layers]
     platform = host_platform()
     config = layout.add(_config(recipe, layers, platform))
@@ -67,7 +45,7 @@ def build(recipe: Recipe, layout: Layout, screen: Screen) -> None:
     layout.publish(recipe.name, manifest, platform)
     size = sum(layer.blob.size for layer in layers) / 1e6
     took = time.monotonic() - started
-    screen.line(f"{recipe.name}: built, {size:.1f} MB, in {took:.0f} s")
+    line.say(f"{recipe.name}: built, {size:.1f} MB, in {took:.0f} s")
 
 
 def host_platform() -> dict[str, str]:
@@ -132,26 +110,26 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
-    screen = Screen()
+    line = Line()
     try:
-        ensure(options.names, options.to, screen, options.force)
+        ensure(options.names, options.to, line, options.force)
     except Problem as problem:
-        screen.clear()
+        line.clear()
         problem.report("conformance.images")
         return 1
     except OSError as error:
-        screen.clear()
+        line.clear()
         about = f"'{error.filename or options.to}': {error.strerror}"
         Problem(about, "is there room, and may you write there?").report("conformance.images")
         return 1
     except KeyboardInterrupt:
         # The terminal has told mmdebstrap too, which cleans up after itself.
-        screen.clear()
+        line.clear()
         return 130
     return 0
 
 
-def ensure(names: Sequence[str], folder: Path, screen: Screen, force: bool = False) -> None:
+def ensure(names: Sequence[str], folder: Path, line: Line, force: bool = False) -> None:
     """Sees that the images of these names are in the layout, and builds those that are not.
 
     Raises a Problem for a name that is not known, or where an image cannot be built.
@@ -161,21 +139,21 @@ def ensure(names: Sequence[str], folder: Path, screen: Screen, force: bool = Fal
     missing = [one for one in wanted if force or not layout.find(one.name)]
     for recipe in wanted:
         if recipe not in missing:
-            screen.line(f"{recipe.name}: already there")
+            line.say(f"{recipe.name}: already there")
     if missing:
         require_mmdebstrap()
         layout.create()
-        _build_all(missing, layout, screen)
+        _build_all(missing, layout, line)
     for name in map(full_name, names):
         if name in STAND_INS and (force or not layout.find(name)):
             layout.alias(name, STAND_INS[name])
-            screen.line(f"{name}: another name of {STAND_INS[name]}")
+            line.say(f"{name}: another name of {STAND_INS[name]}")
 
 
-def _build_all(recipes: Sequence[Recipe], layout: Layout, screen: Screen) -> None:
+def _build_all(recipes: Sequence[Recipe], layout: Layout, line: Line) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         # The list ends with what takes longest; list() lets the first failure out.
-        list(pool.map(lambda one: build(one, layout, screen), reversed(recipes)))
+        list(pool.map(lambda one: build(one, layout, line), reversed(recipes)))
 
 
 if __name__ == "__main__":

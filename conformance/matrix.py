@@ -121,11 +121,11 @@ def _cells(sources: Sequence[Source], options: argparse.Namespace) -> list[cell.
 
 def _ensure_images(sources: Sequence[Source], images: Path) -> None:
     names = [name for source in sources for name in NEEDED.get(source.version, NEEDED["v1.2"])]
-    screen = image_builder.Screen()
+    line = Line()
     try:
-        image_builder.ensure(list(dict.fromkeys(names)), images, screen)
+        image_builder.ensure(list(dict.fromkeys(names)), images, line)
     finally:
-        screen.clear()
+        line.clear()
 
 
 def _one(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from conformance import badges
+from conformance.docs.rst import simple_table
 from conformance.doors import DOORS, ENGINES, NO_ENGINE, Door
 from conformance.results import STORED, Result, stored
 from conformance.results import write as keep
@@ -52,13 +53,7 @@ def table(results: Iterable[Result]) -> str:
             name = f"{door.name} (baseline)" if door.baseline else door.name
             cells = [_cell(known, suite, door.name, engine) for suite in HOMES]
             rows.append([name, engine, *cells])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = "  ".join("=" * width for width in widths)
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([rule, lines[0], rule, *lines[1:], rule]) + "\n"
+    return simple_table(rows)
 
 
 def page(results: Iterable[Result]) -> str:

@@ -17,6 +17,7 @@ import sys
 import textwrap
 from typing import Any
 
+from conformance.docs.rst import simple_table
 from conformance.problem import Problem
 
 _HEAD = """\
@@ -61,7 +62,7 @@ class Table:
             [promise, *(self._cell(engine, promise) for engine in working)]
             for promise in working[0]["promises"]
         ]
-        lines = [_table(rows), *self._notes()]
+        lines = [simple_table(rows), *self._notes()]
         lines += [
             textwrap.fill(f"Not to be tried there: **{engine['name']}**, {engine['reason']}.", 99)
             + "\n"
@@ -93,17 +94,6 @@ class Table:
             + "\n"
             for number, reason in enumerate(self._reasons, 1)
         ]
-
-
-def _table(rows: list[list[str]]) -> str:
-    """A simple table, its first row being the head."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    rule = "  ".join("=" * width for width in widths)
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([rule, lines[0], rule, *lines[1:], rule]) + "\n"
 
 
 def _version(command: list[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conformance.busybox import alpine_entries, bash_entries
-from conformance.debian import Progress, build_entries, whole_entries
+from conformance.debian import Progress, build_entries, grown_entries
 from conformance.layer import Entry, symlink
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -43,11 +43,19 @@ def _debian(*packages: str, folders: tuple[str, ...] = ()) -> LayerMaker:
     return lambda progress: build_entries(packages, progress, folders)
 
 
-def _whole(*packages: str, below: tuple[str, ...] | None = None) -> LayerMaker:
-    return lambda progress: whole_entries(packages, progress, below)
+def _growing(*steps: tuple[str, ...]) -> tuple[LayerMaker, ...]:
+    """The layers of a whole system that gets some packages at each step, made in this order."""
+    there: dict[str, tuple[object, ...]] = {}
 
+    def layer(number: int) -> LayerMaker:
+        def make(progress: Progress) -> Iterator[Entry]:
+            if number == 0:
+                there.clear()
+            yield from grown_entries(sum(steps[: number + 1], ()), progress, there)
 
-_BIO = ("khmer", "samtools", "bwa", "python3-numpy")
+        return make
+
+    return tuple(map(layer, range(len(steps))))
 
 
 def _python(progress: Progress) -> Iterator[Entry]:
@@ -95,16 +103,16 @@ RECIPES = (
     # For conformance.benchmarks: as large as what people fetch; the second extends the first.
     Recipe(
         "docker.io/cwluserspace/whole:1",
-        layers=(_whole(),),
+        layers=_growing(()),
         cmd=("bash",),
         on_demand=True,
     ),
     Recipe(
         "docker.io/cwluserspace/bio:1",
-        layers=(
-            _whole(),
-            _whole(*_BIO, below=()),
-            _whole("gcc", "g++", "libc6-dev", "make", "git", "perl", below=_BIO),
+        layers=_growing(
+            (),
+            ("khmer", "samtools", "bwa", "python3-numpy"),
+            ("gcc", "g++", "libc6-dev", "make", "git", "perl"),
         ),
         cmd=("bash",),
         on_demand=True,

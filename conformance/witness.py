@@ -55,10 +55,6 @@ class Witness:
         """How many processes were seen under each engine, of those that were seen at all."""
         return {name: len(seen) for name, seen in self.seen.items() if seen}
 
-    def __str__(self) -> str:
-        counts = [f"{len(seen)} under {name}" for name, seen in self.seen.items() if seen]
-        return "processes seen: " + (", ".join(counts) or "none")
-
 
 @contextlib.contextmanager
 def watching() -> Iterator[Witness]:

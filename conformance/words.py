@@ -8,10 +8,11 @@ What is written comes from the tables by which the modules of ``cwl_userspace.sh
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
+from conformance.docs.rst import list_table
 from cwl_userspace.cli import VERBS
 from cwl_userspace.cli.shim import NAMES
 
@@ -40,7 +41,7 @@ def page() -> str:
     for word in sorted({word for words in engines.values() for word in words}):
         rows.append([f"``{word}``", *(words.get(word, _NONE) for words in engines.values())])
     verbs = ", ".join(f"``{verb}``" for verb in VERBS)
-    return _HEAD + "\n".join(_table(rows)) + "\n" + _TAIL.format(verbs=verbs)
+    return _HEAD + list_table(rows) + _TAIL.format(verbs=verbs)
 
 
 def engines_words() -> dict[str, Mapping[str, str]]:
@@ -101,16 +102,6 @@ _READERS: dict[str, Callable[[ModuleType], dict[str, str]]] = {
     "plurality": _plurality,
     "singularity": _singularity,
 }
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A list table, which needs no columns of equal width."""
-    yield ".. list-table::"
-    yield "   :header-rows: 1"
-    yield ""
-    for row in rows:
-        for column, cell in enumerate(row):
-            yield f"   {'*' if column == 0 else ' '} - {cell}"
 
 
 if __name__ == "__main__":

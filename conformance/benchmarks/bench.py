@@ -11,14 +11,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from conformance.images import Screen, ensure
+from conformance.benchmarks.machine import file_system
+from conformance.images import ensure
 from conformance.layout import Layout
 from conformance.problem import Problem
+from conformance.screen import Line
 from cwl_userspace.image.confine import remove_tree
 
 # As it is called in documents, and as layouts call it.
@@ -61,14 +63,21 @@ class Bench(NamedTuple):
 
     def layout(self, name: str) -> Path:
         """A layout with the image, which is built if none has it. Raises a Problem if it cannot."""
-        wanted = full_name(name)
+        return self._has(name) or self.build([name])
+
+    def build(self, names: Iterable[str]) -> Path:
+        """Build those of these images that no layout has; where they then are. Raises a Problem."""
         own = self.work / "images"
-        for place in (*self.layouts, own):
-            if place.is_dir() and Layout(place).find(wanted):
-                return place
-        print(f"building {wanted}: minutes", file=sys.stderr)
-        ensure([wanted], own, Screen())
+        missing = [full_name(name) for name in names if not self._has(name)]
+        if missing:
+            print(f"building {', '.join(missing)}: minutes", file=sys.stderr)
+            ensure(missing, own, Line())
         return own
+
+    def _has(self, name: str) -> Path | None:
+        places = (*self.layouts, self.work / "images")
+        found = (one for one in places if one.is_dir() and Layout(one).find(full_name(name)))
+        return next(found, None)
 
 
 @contextmanager
@@ -80,6 +89,35 @@ def room(scratch: Path) -> Iterator[Path]:
         yield Path(path)
     finally:
         _remove(path)
+
+
+# Where most hosts have a file system in memory that everybody may write to.
+_MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def scratch(work: Path, room_for: int) -> Iterator[Path]:
+    """Where things are made and removed: in memory, if so many bytes have room, or below ``work``.
+
+    In which case it says so: ratios depend on what a file system makes of many small files.
+    """
+    own = work / "scratch"
+    own.mkdir(parents=True, exist_ok=True)
+    if file_system(own) == "tmpfs":
+        yield own
+        return
+    flags = os.statvfs(_MEMORY).f_flag if _MEMORY.is_dir() else os.ST_RDONLY
+    fit = not flags & (os.ST_RDONLY | os.ST_NOEXEC) and file_system(_MEMORY) == "tmpfs"
+    if fit and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= room_for:
+        with room(_MEMORY) as place:
+            yield place
+        return
+    print(
+        f"measuring on {file_system(own)}, for want of {room_for >> 30} GB of tmpfs in {_MEMORY}:"
+        " ratios will differ from those of a tmpfs; --scratch DIR names another place",
+        file=sys.stderr,
+    )
+    yield own
 
 
 def _remove(path: str) -> None:
@@ -112,9 +150,9 @@ def tree(image: str) -> str:
     return os.path.realpath(done.stdout.strip())
 
 
-def end(bench: Bench) -> None:
+def end(work: Path) -> None:
     """End what podman leaves behind, which would hold on to the scratch for ever."""
-    for path in (bench.work / "run").rglob("pause.pid"):
+    for path in (work / "run").rglob("pause.pid"):
         with contextlib.suppress(OSError, ValueError):
             process = int(path.read_text())
             if Path(f"/proc/{process}/comm").read_text().strip() == "podman":
@@ -132,7 +170,7 @@ def begin(bench: Bench) -> None:
     for place in (run, *places.values()):
         place.mkdir(parents=True, exist_ok=True, mode=0o755)
     run.chmod(0o700)
-    end(bench)
+    end(bench.work)
     mirrors = [f"oci:{place.resolve()}" for place in (*bench.layouts, bench.work / "images")]
     config = bench.work / "config.yml"
     config.write_text(json.dumps({"registries": {"docker.io": {"mirrors": mirrors}}}))

@@ -35,7 +35,7 @@ def describe(scratch: Path) -> dict[str, Any]:
         "kernel": platform.release(),
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
         "python": platform.python_version(),
-        "file system": _file_system(scratch),
+        "file system": file_system(scratch),
         "commit": commit(),
         "versions": dict(_versions()),
     }
@@ -68,7 +68,7 @@ def _processor() -> str:
     return found[1] if found else platform.machine()
 
 
-def _file_system(place: Path) -> str:
+def file_system(place: Path) -> str:
     """The kind of the file system that a place is on."""
     best, kind = "", "unknown"
     for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():

@@ -14,6 +14,7 @@ from conformance.benchmarks.machine import BUSY
 from conformance.benchmarks.parts import PARTS
 from conformance.benchmarks.tables import STORED, Part, Results, Row, Table, read, spread
 from conformance.benchmarks.units import shown
+from conformance.docs.rst import list_table
 
 _TOP = Path(__file__).parents[2]
 PAGE = _TOP / "docs" / "benchmarks.rst"
@@ -28,14 +29,19 @@ Benchmarks
 
 What cwl-userspace costs beside bare programs and beside every peer that was installed, and how that
 grows. Made by ``python -m conformance.benchmarks.page`` from ``docs/benchmarks/results.json``: no
-figure here was typed. All was measured by one command, as a user without rights::
+figure here was typed. All was measured by one command, as a user without rights; for root it first
+installs every peer that Debian has, and anybody else it tells what to ask for::
 
-    python -m conformance.benchmarks --work DIR
+    bash conformance/bench
 
 All who are compared take turns, so that a drift of the machine meets them all. A ratio is of two
 times of the same turn; shown are the median and, in brackets, the least and the most of all turns.
-Times depend on the machine, ratios much less: ``--check`` measures the ones in the README again and
-says which are within 15 %.
+Times depend on the machine, ratios much less::
+
+    bash conformance/bench --check
+
+measures the ones in the README again, in some ten minutes, and ends with an error unless each is
+within 15 % of what stands there. Nothing else should run meanwhile; it says if something did.
 """
 
 
@@ -72,7 +78,7 @@ def in_readme(readme: str, results: Results) -> str:
     for ratio, found in ratios.stated(results):
         range_ = f"{found.least:.2f} to {found.most:.2f}"
         rows.append([ratio.sentence, f"{found.median:.2f}", range_])
-    text = _grid(rows) if len(rows) > 1 else "Not yet measured on a machine at rest.\n"
+    text = list_table(rows) if len(rows) > 1 else "Not yet measured on a machine at rest.\n"
     return f"{before}{_START}\n{text}\n{_END}{after}"
 
 
@@ -105,7 +111,7 @@ def _table(table: Table) -> str:
     if _is_drawn(table):
         lines.append(f".. image:: benchmarks/{plot_name(table)}\n   :alt: {table.title}\n")
     if table.rows:
-        lines.append(_grid(_over(table) if table.axis else _list(table)))
+        lines.append(list_table(_over(table) if table.axis else _list(table)))
     lines += [
         _paragraph(f"Left out, {name}: {_plain(why)}.") for name, why in table.left_out.items()
     ]
@@ -157,15 +163,6 @@ def _spread(row: Row) -> str:
 
 def _is_drawn(table: Table) -> bool:
     return bool(table.unit and len(table.rows) > 1)
-
-
-def _grid(rows: Sequence[Sequence[str]]) -> str:
-    """A list-table needs no widths that fit, and no escape for an empty cell."""
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for row in rows:
-        for number, cell in enumerate(row):
-            lines.append(f"{'   * -' if not number else '     -'} {cell}".rstrip())
-    return "\n".join(lines) + "\n"
 
 
 def _heading(text: str, mark: str) -> str:

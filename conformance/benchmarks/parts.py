@@ -29,12 +29,24 @@ class Known(NamedTuple):
     measure: Callable[[Bench], list[Table]]
     title: str
     about: str
-    # What it needs, which is built before it begins.
+    # The images that it needs, which are built before it begins, and the programs.
     needs: tuple[str, ...] = (IMAGE,)
+    programs: tuple[str, ...] = ()
 
     def images(self, bench: Bench) -> tuple[str, ...]:
         """The images that are to be there before it begins."""
         return (IMAGE,) if bench.quick and self.measure is pull.measure else self.needs
+
+
+# A registry, what fills it, and the floor that pulls are held against.
+_SERVED = ("docker-registry", "skopeo", "curl", "gzip", "tar")
+# Who is measured if he is here: what Debian has of them. podman needs the two behind it to start as
+# a user: for its ids, and as a runtime that bears with cgroups of both versions.
+PODMAN = ("podman", "newuidmap", "runc")
+PEERS = (
+    *PODMAN,
+    *("bwrap", "ch-image", "ch-run", "crun", "fakechroot", "openssl", "proot", "umoci"),
+)
 
 
 def _line(text: str | None) -> str:
@@ -43,21 +55,32 @@ def _line(text: str | None) -> str:
 
 PARTS = {
     "startup": Known(startup.measure, "Start-up", _line(startup.__doc__)),
-    "calls": Known(calls.measure, "System calls", _line(calls.__doc__)),
-    "work": Known(work.measure, "Work", _line(work.__doc__), (BENCH,)),
+    "calls": Known(calls.measure, "System calls", _line(calls.__doc__), programs=("strace",)),
+    "work": Known(work.measure, "Work", _line(work.__doc__), (BENCH,), ("bwrap",)),
     "memory": Known(memory.measure, "Memory", _line(memory.__doc__)),
-    "pull": Known(pull.measure, "Pull and unpack", _line(pull.__doc__), (WHOLE, BIO)),
-    "second": Known(second.measure, "A second image", _line(second.__doc__), (WHOLE, BIO)),
+    "pull": Known(pull.measure, "Pull and unpack", _line(pull.__doc__), (WHOLE, BIO), _SERVED),
+    "second": Known(
+        second.measure, "A second image", _line(second.__doc__), (WHOLE, BIO), _SERVED
+    ),
     "scatter": Known(scatter.measure, "Many small jobs", _line(scatter.__doc__)),
     "jobs": Known(growth_runs.jobs, "How runs grow: jobs at once", _line(growth_runs.jobs.__doc__)),
     "mounts": Known(growth_runs.mounts, "How runs grow: mounts", _line(growth_runs.mounts.__doc__)),
-    "files": Known(growth_pulls.files, "How pulls grow: files", _line(growth_pulls.files.__doc__)),
-    "sizes": Known(growth_pulls.sizes, "How pulls grow: bytes", _line(growth_pulls.sizes.__doc__)),
-    "pullers": Known(
-        growth_pulls.pullers, "How pulls grow: pullers", _line(growth_pulls.pullers.__doc__)
+    "files": Known(
+        growth_pulls.files, "How pulls grow: files", _line(growth_pulls.files.__doc__),
+        programs=_SERVED,
     ),
-    "simulation": Known(simulate.measure, "A thousand nodes", simulate.ABOUT),
-}
+    "sizes": Known(
+        growth_pulls.sizes, "How pulls grow: bytes", _line(growth_pulls.sizes.__doc__),
+        programs=_SERVED,
+    ),
+    "pullers": Known(
+        growth_pulls.pullers, "How pulls grow: pullers", _line(growth_pulls.pullers.__doc__),
+        programs=_SERVED,
+    ),
+    "simulation": Known(
+        simulate.measure, "A thousand nodes", simulate.ABOUT, programs=(*_SERVED, "strace")
+    ),
+}  # fmt: skip
 GROUPS = {"growth": ("jobs", "mounts", "files", "sizes", "pullers")}
 
 

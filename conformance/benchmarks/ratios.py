@@ -55,7 +55,7 @@ RATIOS = (
     ),
     Ratio(
         "scatter, podman", "The same by ``cwltool --podman``, over ``cwltool-userspace``",
-        "scatter", "scatter", "cwltool --podman", scatter.EXTENSION,
+        "scatter", "scatter", scatter.PODMAN, scatter.EXTENSION,
     ),
 )  # fmt: skip
 
@@ -84,7 +84,8 @@ def compared(stored: Results, again: Results) -> Iterator[tuple[str, bool]]:
     for ratio, old in stated(stored):
         new = value(ratio, again)
         if new is None:
-            yield f"{ratio.name}: {old.median:.2f} stands there, and cannot be measured here", False
+            told = f"{ratio.name}: {old.median:.2f} stands there, and cannot be measured here"
+            yield told + _why(ratio, again), False
             continue
         off = new.median / old.median - 1
         good = abs(off) <= WITHIN
@@ -96,6 +97,12 @@ def compared(stored: Results, again: Results) -> Iterator[tuple[str, bool]]:
             ),
             good,
         )
+
+
+def _why(ratio: Ratio, results: Results) -> str:
+    table = results.table(ratio.table)
+    reasons = [table.left_out.get(name, "") for name in (ratio.row, ratio.over)] if table else []
+    return "".join(f": {one}" for one in reasons if one)
 
 
 def needed(results: Results) -> dict[str, set[str]]:

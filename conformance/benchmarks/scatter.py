@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from conformance.benchmarks import peers
 from conformance.benchmarks.bench import IMAGE, Bench, ours, room
-from conformance.benchmarks.peers import known
+from conformance.benchmarks.peers import OURS, known
 from conformance.benchmarks.tables import Table, rows
 from conformance.benchmarks.turns import Failed, Taken, Way, said, take
 
@@ -44,7 +45,8 @@ class Runner(NamedTuple):
 
 def measure(bench: Bench) -> list[Table]:
     """One table of the time that all jobs took."""
-    here = known(bench._replace(ways=()))  # by other names than these runners have
+    starters = tuple(starter for way, starter in _PEERS.items() if bench.wants(way))
+    here = known(bench._replace(ways=(OURS, *starters), exact=True) if bench.ways else bench)
     jobs, few = (40, 4) if bench.quick else (200, 10)
     with room(bench.scratch) as place:
         _documents(place, (jobs, few))
@@ -58,7 +60,9 @@ def measure(bench: Bench) -> list[Table]:
         # who is slow takes part in fewer turns, too
         ways = [way._replace(turns=3 if table[way.name].slow else 0) for way in ways]
         turns = take(ways, bench.number(5, 1))
-    left_out = {name: why for name, why in here.left_out.items() if name.startswith(_PEERS)}
+    left_out = {
+        way: here.left_out[starter] for way, starter in _PEERS.items() if starter in here.left_out
+    }
     table_of = Table(
         name="scatter",
         title=f"A scatter of {jobs} one-line jobs through cwltool",
@@ -72,7 +76,9 @@ def measure(bench: Bench) -> list[Table]:
     return [table_of]
 
 
-_PEERS = ("podman", "udocker")
+PODMAN, UDOCKER = "cwltool --podman", "cwltool --user-space-docker-cmd=udocker"
+# By what they start containers with here: a peer that starts none is no runner.
+_PEERS = {PODMAN: "podman run", UDOCKER: peers.UDOCKER}
 
 
 def runners(installed: set[str]) -> dict[str, Runner]:
@@ -88,11 +94,10 @@ def runners(installed: set[str]) -> dict[str, Runner]:
         "cwltool-userspace without its server": Runner(mine, variables=off),
         "cwltool --user-space-docker-cmd=cwl-userspace": Runner([*stock, command], False, userns),
     }
-    if "podman run" in installed:
-        found["cwltool --podman"] = Runner([*stock, "--podman"], slow=True, note="few jobs")
-    if any(name.startswith("udocker") for name in installed):
-        words = [*stock, "--user-space-docker-cmd=udocker"]
-        found["cwltool --user-space-docker-cmd=udocker"] = Runner(words, slow=True, note="few jobs")
+    slow = {PODMAN: "--podman", UDOCKER: "--user-space-docker-cmd=udocker"}
+    for way, option in slow.items():
+        if _PEERS[way] in installed:
+            found[way] = Runner([*stock, option], slow=True, note="few jobs")
     return found
 
 

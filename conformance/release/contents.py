@@ -30,18 +30,31 @@ def main(directory: Path, tracked: set[str]) -> list[str]:
     return [*found, *versions()]
 
 
-def versions() -> list[str]:
-    """What names another version than the package."""
+def versions(top: Path = _TOP) -> list[str]:
+    """What names another version than the package, or another day than the changelog's."""
     version = cwl_userspace.__version__
+    changelog, citation, readme = (
+        (top / name).read_text("utf-8") for name in ("CHANGELOG.rst", "CITATION.cff", "README.rst")
+    )
+    headings = re.findall(r"^(\S+) \((\S+)\)\n-+$", changelog, re.MULTILINE)
+    newest, day = headings[0] if headings else ("", "")
     said = {
-        "CHANGELOG.rst": r"^(\S+) \([^)]*\)\n-+$",
-        "CITATION.cff": r"^version: (\S+)$",
+        "CHANGELOG.rst": [newest],
+        "CITATION.cff": re.findall(r"^version: (\S+)$", citation, re.MULTILINE),
+        "README.rst": re.findall(r"cwl-userspace-(\d\S*)\.pyz", readme),
     }
-    wrong = []
-    for name, pattern in said.items():
-        first = re.search(pattern, (_TOP / name).read_text("utf-8"), re.MULTILINE)
-        if first is None or first[1] != version:
-            wrong.append(f"{name} is of {first and first[1]}, and the package of {version}")
+    wrong = [
+        f"{name} is of {', '.join(names) or 'none'}, and the package of {version}"
+        for name, names in said.items()
+        if set(names) != {version}
+    ]
+    if day != "unreleased" and not re.fullmatch(r"\d{4}-\d\d-\d\d", day):
+        wrong.append(f"CHANGELOG.rst has '{day}' for a day, and not YYYY-MM-DD or unreleased")
+    days = re.findall(r"^date-released: (\S+)$", citation, re.MULTILINE)
+    if days != ([] if day == "unreleased" else [day]):
+        wrong.append(
+            f"CITATION.cff is of {', '.join(days) or 'no day'}, and CHANGELOG.rst of {day}"
+        )
     return wrong
 
 

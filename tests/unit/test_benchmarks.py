@@ -15,6 +15,7 @@ from conformance.benchmarks.simulation import All, Process, Resource, Server, Wo
 from conformance.benchmarks.tables import Part, Results, Row, Table
 from conformance.benchmarks.turns import Failed, Taken, Way, take
 from conformance.problem import Problem
+from conformance.programs import require_programs, wish_for_programs
 
 pytestmark = pytest.mark.once
 
@@ -69,7 +70,29 @@ def test_a_ratio_is_found_again_only_within_fifteen_hundredths() -> None:
         ((line, verdict),) = ratios.compared(old, results(3.0 * factor))
         assert verdict is good and ("NOT" in line) is not good
     ((line, verdict),) = ratios.compared(old, old._replace(parts={}))
-    assert not verdict and "cannot be measured" in line
+    assert not verdict and line.endswith("cannot be measured here")
+
+
+def test_a_ratio_without_its_peer_does_not_hold_and_says_why() -> None:
+    old = results(3.0)
+    part = old.parts[START.part]
+    gone = {START.row: "podman is not installed"}
+    table = part.tables[0]._replace(rows=part.tables[0].rows[:1], left_out=gone)
+    again = old._replace(parts={START.part: part._replace(tables=[table])})
+    ((line, verdict),) = ratios.compared(old, again)
+    assert not verdict and line.endswith("cannot be measured here: podman is not installed")
+
+
+def test_what_cannot_be_done_without_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")  # where there is no apt-get, either
+    with pytest.raises(Problem, match="not found on PATH: no-such-program") as raised:
+        require_programs("chroot", "no-such-program")
+    assert raised.value.hint.endswith("apt-get install no-such-program")
+    wish_for_programs("chroot", "no-such-peer")
+    said = capsys.readouterr().err
+    assert said.startswith("doing without: ") and said.endswith("apt-get install no-such-peer\n")
 
 
 def test_results_are_the_same_when_they_are_read_back(tmp_path: Path) -> None:

@@ -29,6 +29,28 @@ def test_all_that_names_a_version_names_that_of_the_package() -> None:
 
 
 @pytest.mark.once
+def test_another_version_or_day_is_named_with_its_file(tmp_path: Path) -> None:
+    version = cwl_userspace.__version__
+    citation = f"version: {version}\ndate-released: 2026-01-02\n"
+    (tmp_path / "README.rst").write_text(f"./cwl-userspace-{version}.pyz run")
+
+    def wrong(day: str, said: str, newest: str = version) -> list[str]:
+        (tmp_path / "CHANGELOG.rst").write_text(f"{newest} ({day})\n---\n* x\n\n0.0.1 (x)\n---\n")
+        (tmp_path / "CITATION.cff").write_text(said)
+        return contents.versions(tmp_path)
+
+    assert wrong("2026-01-02", citation) == []
+    assert wrong("unreleased", f"version: {version}\n") == []
+    assert wrong("2026-01-03", citation) == [
+        "CITATION.cff is of 2026-01-02, and CHANGELOG.rst of 2026-01-03"
+    ]
+    assert len(wrong("unreleased", citation)) == len(wrong("soon", citation)) - 1 == 1
+    assert wrong("2026-01-02", citation, "9.9") == [
+        f"CHANGELOG.rst is of 9.9, and the package of {version}"
+    ]
+
+
+@pytest.mark.once
 def test_a_library_works_without_what_nobody_loads(tmp_path: Path) -> None:
     library = tmp_path / BACKEND.name
     library.write_bytes(loaded_part(BACKEND.read_bytes()))
