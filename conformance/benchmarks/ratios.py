@@ -50,6 +50,10 @@ RATIOS = (
         "second", "second", pull.OURS, second.COLD,
     ),
     Ratio(
+        "second image, beside", "A second image with layers of its own on the same base, likewise",
+        "second", "second beside", pull.OURS, second.COLD,
+    ),
+    Ratio(
         "scatter", "One-line jobs by ``cwltool-userspace``, over ``cwltool`` with no container",
         "scatter", "scatter", scatter.EXTENSION, scatter.NONE,
     ),
