@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 ROOT_PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
 ROOT_GROUP = "root:x:0:\n"
+_LONGEST_NUMBER = 10  # of 32 bits
 
 
 class Accounts:
@@ -38,7 +39,7 @@ def identify(user: str, accounts: Accounts) -> Identity:
     if entry is not None:
         uid, gid = int(entry[2]), int(entry[3])
         name, home = entry[0], entry[5] or "/"
-    elif who.isdigit():
+    elif _is_number(who):
         uid, gid, name, home = int(who), 0, "", "/"
     elif who in ("root", ""):
         uid, gid, name, home = 0, 0, "root", "/root"
@@ -74,6 +75,11 @@ def with_identity(accounts: Accounts, identity: Identity) -> Accounts:
     return Accounts(passwd, group)
 
 
+def _is_number(text: str) -> bool:
+    """True for a uid or gid: an image's files may have digits of other scripts, and very many."""
+    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER
+
+
 def _terminated(text: str) -> str:
     return text if text.endswith("\n") or not text else text + "\n"
 
@@ -81,21 +87,21 @@ def _terminated(text: str) -> str:
 def _fields(text: str, least: int) -> Iterator[list[str]]:
     for line in text.splitlines():
         fields = line.split(":")
-        if len(fields) >= least and fields[2].isdigit():
+        if len(fields) >= least and _is_number(fields[2]):
             yield fields
 
 
 def _find(passwd: str, who: str) -> list[str] | None:
     """The account of a name; a number counts as a name first, as in Docker."""
     for fields in _fields(passwd, 7):
-        if fields[0] == who and fields[3].isdigit():
+        if fields[0] == who and _is_number(fields[3]):
             return fields
-    return _find_number(passwd, int(who)) if who.isdigit() else None
+    return _find_number(passwd, int(who)) if _is_number(who) else None
 
 
 def _find_number(passwd: str, uid: int) -> list[str] | None:
     for fields in _fields(passwd, 7):
-        if int(fields[2]) == uid and fields[3].isdigit():
+        if int(fields[2]) == uid and _is_number(fields[3]):
             return fields
     return None
 
@@ -104,7 +110,7 @@ def _group_number(group: str, accounts: Accounts) -> int:
     for fields in _fields(accounts.group, 3):
         if fields[0] == group:
             return int(fields[2])
-    if group.isdigit():
+    if _is_number(group):
         return int(group)
     if group == "root":
         return 0

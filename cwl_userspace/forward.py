@@ -70,12 +70,16 @@ def parse(text: str, option: str) -> list[Port]:
 
 def _range(text: str, whole: str, option: str) -> range:
     first, dash, last = text.partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()):
+    if not _is_number(first) or (dash and not _is_number(last)):
         raise UsageError(f"{option} is {whole!r}", _HINT)
     found = range(int(first), int(last or first) + 1)
     if not found or found[0] < 1 or found[-1] > _HIGHEST:
         raise UsageError(f"{option} is {whole!r}", _HINT)
     return found
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(_HIGHEST))
 
 
 def start(ports: Sequence[Port]) -> int:

@@ -141,7 +141,9 @@ class _Server:
         """A signal for a job."""
         job, pid = self._jobs[fd]
         try:
-            text = job.recv(_LARGEST_PACKET)
+            text = job.recv(_LARGEST_PACKET, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return  # what poll() found was about another job, which had this number before
         except OSError:
             text = b""
         if text:

@@ -11,9 +11,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw,
-# sys_chroot, mknod, audit_write, setfcap.
-_KEPT_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
+# What root in a container may do there, which is what Docker leaves it, with the numbers of
+# linux/capability.h.
+KEPT_CAPABILITIES = {
+    "CAP_CHOWN": 0,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_FOWNER": 3,
+    "CAP_FSETID": 4,
+    "CAP_KILL": 5,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+    "CAP_SETPCAP": 8,
+    "CAP_NET_BIND_SERVICE": 10,
+    "CAP_NET_RAW": 13,
+    "CAP_SYS_CHROOT": 18,
+    "CAP_MKNOD": 27,
+    "CAP_AUDIT_WRITE": 29,
+    "CAP_SETFCAP": 31,
+}
 _ATTEMPTS = 100
 
 
@@ -119,7 +134,7 @@ def drop_capabilities(also: Sequence[int] = ()) -> None:
     beside it is stronger and so cannot be traced by it.
     """
     for capability in range(64):
-        if capability not in _KEPT_CAPABILITIES or capability in also:
+        if capability not in KEPT_CAPABILITIES.values() or capability in also:
             try:
                 sys_.prctl(sys_.PR_CAPBSET_DROP, capability)
             except OSError:

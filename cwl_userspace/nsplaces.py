@@ -11,16 +11,20 @@ import os
 from cwl_userspace import inroot
 from cwl_userspace.kernel import syscalls as sys_
 
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-_DEVICE_LINKS = (
+# What every program expects of /dev, by the names there; each is the host's device.
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+# What makes terminals, where a container has none of its own.
+TERMINALS = ("ptmx", "pts")
+DEVICE_LINKS = (
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
-    ("ptmx", "pts/ptmx"),
 )
-# What the host's root can change for the whole host, whatever its capabilities; as in runc.
-_HOST_WIDE = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+_OWN_TERMINALS = ("ptmx", "pts/ptmx")
+# What of /proc the host's root can change for the whole host, whatever its capabilities; as in
+# runc.
+HOST_WIDE = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 _ROOT_ONLY = ("sysrq-trigger", "sys/kernel/core_pattern")
 _QUIET = sys_.MS_NOSUID | sys_.MS_NODEV
 _ATTEMPTS = 20
@@ -44,10 +48,10 @@ def devices(old: str, shm_size: int, console: str) -> None:
     flags = sys_.MS_NOSUID | sys_.MS_NOEXEC
     # Each device is a mount of its own, so nothing that is made there is one.
     sys_.mount("tmpfs", "/dev", "tmpfs", flags | sys_.MS_NODEV, "mode=0755,size=1m")
-    for name in _DEVICES:
+    for name in DEVICES:
         inroot.touch(f"/dev/{name}")
         sys_.mount(f"/{old}/dev/{name}", f"/dev/{name}", None, sys_.MS_BIND)
-    for name, target in _DEVICE_LINKS:
+    for name, target in (*DEVICE_LINKS, _OWN_TERMINALS):
         os.symlink(target, f"/dev/{name}")
     os.mkdir("/dev/shm")
     sys_.mount("shm", "/dev/shm", "tmpfs", _QUIET, f"mode=1777,size={shm_size}")
@@ -87,7 +91,7 @@ def process_files(old: str, fresh: bool) -> None:
     # Only the host's real root may. For others a covered part would be in the way of containers
     # in this container, whose kernel check wants to see all of /proc.
     if any(os.access(f"/proc/{name}", os.W_OK) for name in _ROOT_ONLY):
-        for place in (f"/proc/{name}" for name in _HOST_WIDE):
+        for place in (f"/proc/{name}" for name in HOST_WIDE):
             if os.path.exists(place):
                 sys_.mount(place, place, None, sys_.MS_BIND | sys_.MS_REC)
                 inroot.restrict(place, read_only=True)

@@ -10,7 +10,7 @@ from cwl_userspace.spec import ContainerSpec, Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cwl_userspace.spec import Identity, ImageConfig, RunRequest
 
@@ -59,11 +59,12 @@ def plan(
     user = request.user or config.user
     identity = identify(user, accounts) if user else caller(host.uid, host.gid, host.user, accounts)
     hostname = request.hostname or host.hostname
+    mounts = _mounts(request.mounts)
     return ContainerSpec(
         rootfs=rootfs,
         argv=_argv(request, config),
         environment=_environment(request, config, identity, hostname),
-        mounts=_mounts(request.mounts),
+        mounts=mounts,
         working_dir=posixpath.normpath(
             posixpath.join("/", request.working_dir or config.working_dir)
         ),
@@ -71,7 +72,11 @@ def plan(
         network_off=request.network_off,
         read_only=request.read_only,
         hostname=hostname,
-        files=_files(request, accounts, identity, host, hostname, own_tree),
+        files=[
+            (path, text)
+            for path, text in _files(request, accounts, identity, host, hostname, own_tree)
+            if not _mounted(path, mounts)
+        ],
         shm_size=request.shm_size,
         tty=request.tty,
         limits=request.limits,
@@ -145,7 +150,7 @@ def _files(
             files.append(("/etc/nsswitch.conf", host.nsswitch))
     if identity.emulate_root and accounts.has_apt:
         files.append(_APT_SANDBOX)
-    return [(path, text) for path, text in files if not _mounted(path, request.mounts)]
+    return files
 
 
 def _hosts(request: RunRequest, host: Host, hostname: str) -> str:
@@ -159,5 +164,8 @@ def _hosts(request: RunRequest, host: Host, hostname: str) -> str:
     return text + "".join(f"{address}\t{name}\n" for name, address in request.add_hosts)
 
 
-def _mounted(path: str, mounts: tuple[Mount, ...]) -> bool:
-    return any(posixpath.normpath(m.target) in (path, posixpath.dirname(path)) for m in mounts)
+def _mounted(path: str, mounts: Sequence[Mount]) -> bool:
+    """True for a place that is mounted upon, or below one: it is the host's, and nothing of ours
+    is written there.
+    """
+    return any(f"{path}/".startswith(f"{mount.target}/") for mount in mounts)

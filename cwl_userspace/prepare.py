@@ -19,7 +19,7 @@ def execute(operations: Sequence[Sequence[Any]]) -> None:
 def make_directory(path: str, mode: int) -> None:
     """A directory with all above it; one that is there stays as it is."""
     if not os.path.isdir(path):
-        os.makedirs(path, exist_ok=True)
+        os.makedirs(path, mode, exist_ok=True)  # at no moment with more rights than that
         os.chmod(path, mode)
 
 

@@ -57,7 +57,7 @@ class Usage:
 
 def run(
     launch: Launch,
-    die_with_parent: bool,
+    caller: int = 0,
     started: Callable[[int], None] | None = None,
     say: Callable[[str], None] | None = None,
     usage: Usage | None = None,
@@ -68,23 +68,22 @@ def run(
 ) -> int:
     """Run a launch to its end and return the program's exit code, 128 + n for a signal.
 
-    Nothing of the container is alive afterwards. With ``die_with_parent`` the end of the calling
-    process ends the container, and so does that of the process ``until``. ``started`` is called
-    with the keeper's id once the program, or the engine's own, has been executed, ``say`` with
-    what is to be known of how the limits are kept; ``usage`` is filled in; ``grace`` is how many
-    seconds a program has to end once it was asked to. It inherits the descriptors ``kept`` under
-    their numbers, which are high ones. ``use`` is what the container uses of a store, of which
-    signs of life are given while it runs. Raise CommandNotFound,
+    Nothing of the container is alive afterwards. The end of ``caller``, this process's parent,
+    ends the container, and so does that of the process ``until``; 0 stands for nobody. ``started``
+    is called with the keeper's id once the program, or the engine's own, has been executed,
+    ``say`` with what is to be known of how the limits are kept; ``usage`` is filled in; ``grace``
+    is how many seconds a program has to end once it was asked to. It inherits the descriptors
+    ``kept`` under their numbers, which are high ones. ``use`` is what the container uses of a
+    store, of which signs of life are given while it runs. Raise CommandNotFound,
     CommandNotExecutable or EngineError if the program could not be started, UsageError for a
     processor that is not there, and LimitReached if a limit has ended the container.
     """
-    caller = os.getppid()
     supervisor = _Supervisor(launch, usage or Usage(), grace, kept)
     supervisor.use = use
     supervisor.started = started
     try:
         supervisor.start(say)
-        code = supervisor.wait(caller if die_with_parent else 0, until)
+        code = supervisor.wait(caller, until)
         return supervisor.result(code)
     finally:
         supervisor.close()
@@ -127,7 +126,7 @@ class _Supervisor:
 
             self._terminal = Terminal(self._launch)
         signals.block()
-        numbers = (*signals.FORWARDED, signals.SIGCHLD, signals.KILL_NOW)
+        numbers = (*signals.handed_on(), signals.SIGCHLD, signals.KILL_NOW)
         self._undo = signals.watch(self._wakeup_out, numbers)
         if not self._launch.namespaces:
             sys_.set_child_subreaper()

@@ -24,7 +24,7 @@ def main() -> int:
         facts["script"]["argv"] = words[int(count) :]
     launch = Launch(argv=words[: int(count)], **facts)
     try:
-        return process.run(launch, die_with_parent=False)
+        return process.run(launch)
     except UserspaceError as error:
         os.write(2, f"cwl-userspace: {error}\n".encode("utf-8", "surrogateescape"))
         return error.exit_code

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 # (--stop-timeout): Docker's default.
 GRACE = 10.0
 _PARENT_CHECK = 0.5
+# How long a keeper may take to end a container without name spaces, in seconds. The container's
+# processes are its user's, as it is itself, and so may have stopped it or keep it busy.
+_KEEPER = 5.0
 # How long nobody may read the rest of the output of a program that was asked to end, in seconds.
 _READER = 1.0
 
@@ -71,6 +74,7 @@ class Vigil:
         self._limiter = limiter
         self._grace = grace
         self._deadline = 0.0
+        self._kill_keeper_at = 0.0
         self._reaped = False
         self._watched: list[_Watch] = []
         self.asked = 0
@@ -92,8 +96,7 @@ class Vigil:
         signals.unblock()
         poll = select.poll()
         poll.register(wakeup, select.POLLIN)
-        watched = self._watched
-        watched += [_Watch(pid, pid == caller, poll) for pid in (caller, until) if pid]
+        self._watched = [_Watch(pid, pid == caller, poll) for pid in (caller, until) if pid]
         if self.started is not None:
             poll.register(self.report, select.POLLIN)
         while True:
@@ -106,20 +109,22 @@ class Vigil:
                 return keeper.exit_code(status)
             for service in self._services:
                 service.register(poll)
-            for fd, event in poll.poll(self._timeout(any(w.must_poll for w in watched))):
+            for fd, event in poll.poll(self._timeout()):
                 if fd == wakeup:
                     self._signalled(os.read(fd, 64))
                 elif fd == self.report:
                     poll.unregister(fd)
                     if not event & select.POLLIN:
                         self.tell_started()
-                elif all(fd != w.fd for w in watched):
+                elif all(fd != w.fd for w in self._watched):
                     self._serve(fd, event)
             self._look()
-            if any(w.gone() for w in watched) or (
-                self._deadline and time.monotonic() >= self._deadline
-            ):
+            if any(w.gone() for w in self._watched) or _is_past(self._deadline):
+                self._watch_no_more()
                 self.end()
+            if _is_past(self._kill_keeper_at):
+                self._kill_keeper_at = 0.0
+                self._send(signals.SIGKILL)
 
     def tell_started(self) -> None:
         """Say, once, that the program has been executed."""
@@ -133,15 +138,23 @@ class Vigil:
             os.close(self._lifeline)
             self._lifeline = -1
         self._deadline = 0.0
-        if self._launch.namespaces and not self._launch.joined:
+        if self._launch.joined:
+            return
+        if self._launch.namespaces:
             self._send(signals.SIGKILL)
+        elif not self._kill_keeper_at:
+            self._kill_keeper_at = time.monotonic() + _KEEPER
 
     def close(self) -> None:
         """Give back what is held; the container has ended."""
         if self._lifeline >= 0:
             os.close(self._lifeline)
+        self._watch_no_more()
+
+    def _watch_no_more(self) -> None:
         for watch in self._watched:
             watch.close()
+        self._watched = []
 
     def _print_rest(self, wakeup: int) -> None:
         """Have the output passed on that is left, unless nobody wants to wait for it."""
@@ -160,17 +173,17 @@ class Vigil:
                 if not events:
                     return
 
-    def _timeout(self, check_parent: bool) -> float | None:
+    def _timeout(self) -> float | None:
         """Milliseconds until something must be looked at again; None for never."""
         waits = self._limiter.waits() if self._limiter is not None else []
         if self.memory is not None:
             waits.append(self.memory.wait())
         if self.use is not None:
             waits.append(self.use.wait())
-        if check_parent:
+        if any(watch.must_poll for watch in self._watched):
             waits.append(_PARENT_CHECK)
-        if self._deadline:
-            waits.append(max(0.0, self._deadline - time.monotonic()))
+        for moment in filter(None, (self._deadline, self._kill_keeper_at)):
+            waits.append(max(0.0, moment - time.monotonic()))
         return min(waits) * 1000 if waits else None
 
     def _serve(self, fd: int, event: int) -> None:
@@ -217,23 +230,31 @@ class Vigil:
             self.end()
 
 
+def _is_past(moment: float) -> bool:
+    """True once a moment has come; 0 never does."""
+    return bool(moment) and time.monotonic() >= moment
+
+
 class _Watch:
     """Notices the end of a process; of our parent, which is not that of one of its threads."""
 
     def __init__(self, pid: int, is_parent: bool, poll: select.poll) -> None:
         self._pid = pid
         self._is_parent = is_parent
+        self._poll = poll
         self.fd = -1
         try:
             self.fd = os.pidfd_open(pid)
             poll.register(self.fd, select.POLLIN)
         except (OSError, AttributeError):
             self.fd = -1
-        self.must_poll = self.fd < 0
+        # One that has ended before may have left its number to another.
+        self.must_poll = self.fd < 0 or self.gone()
 
     def close(self) -> None:
         """Watch no more."""
         if self.fd >= 0:
+            self._poll.unregister(self.fd)
             os.close(self.fd)
 
     def gone(self) -> bool:
@@ -246,6 +267,8 @@ class _Watch:
             return bool(poll.poll(0))
         try:
             os.kill(self._pid, 0)
-            return False
-        except OSError:
+        except ProcessLookupError:
             return True
+        except PermissionError:  # it is another user's, and alive
+            pass
+        return False

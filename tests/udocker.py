@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -104,6 +105,25 @@ class Udocker:
             timeout=PATIENCE,
         )
         return Ran(done.returncode, done.stdout, done.stderr)
+
+    def called(
+        self, script: str, *options: str, by: str = "", **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """A program that has ``udocker run`` run a shell script, and waits; its output in a pipe.
+
+        ``by`` is a program that executes udocker.
+        """
+        words = [by] if by else []
+        words += [str(self.place / "shims" / "udocker"), "run", "--rm", *options]
+        wait = "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"
+        return subprocess.Popen(
+            [sys.executable, "-c", wait, *words, "fedora", "sh", "-c", script],
+            env={**self.environment, **environment},
+            cwd=self.work,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
 
     def create(self, name: str, image: str = "fedora") -> str:
         """The id of a new container."""

@@ -113,7 +113,7 @@ class Runner:
     def _launch(self, spec: ContainerSpec) -> int:
         private = private_directory(self._environ, os.urandom(16).hex(), large=False)
         try:
-            return process.run(self._engine.launch(spec, private), die_with_parent=True)
+            return process.run(self._engine.launch(spec, private), caller=os.getppid())
         except EngineError:
             probe.forget(self._cache, self._engine.name)
             raise

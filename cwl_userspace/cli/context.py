@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from cwl_userspace.log import Log
 from cwl_userspace.settings import Settings, load
 from cwl_userspace.store.beneath import opened
@@ -18,9 +20,12 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """The caller's environment, and what follows from it; ``usage`` if he wants to know it."""
+    """The caller's environment, and what follows from it; ``usage`` if he wants to know it.
 
-    __slots__ = ("bars", "engine", "environ", "log", "settings", "store", "usage")
+    ``caller`` is the process that has started this one: it may end while an image is fetched.
+    """
+
+    __slots__ = ("bars", "caller", "engine", "environ", "log", "settings", "store", "usage")
 
     def __init__(
         self,
@@ -31,6 +36,7 @@ class Context:
         offline: bool = False,
     ) -> None:
         self.environ = environ
+        self.caller = os.getppid()
         self.settings: Settings = load(environ)
         self.settings.offline = self.settings.offline or offline
         self.engine = engine or self.settings.engine

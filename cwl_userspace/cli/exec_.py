@@ -51,14 +51,12 @@ def command(context: Context, argv: Sequence[str]) -> int:
         from cwl_userspace.cli.detach import Session, in_background
 
         def run(session: Session) -> int:
-            return process.run(
-                launch, False, started=lambda _: session.started(), until=record["pid"]
-            )
+            return process.run(launch, started=lambda _: session.started(), until=record["pid"])
 
         return in_background(context, "", 0, run, quiet=True)
     if not words.flag("interactive"):
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
-    return process.run(launch, False, say=context.log.say, until=record["pid"])
+    return process.run(launch, say=context.log.say, until=record["pid"])
 
 
 def _record(context: Context, text: str) -> dict[str, Any]:

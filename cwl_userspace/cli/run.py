@@ -227,7 +227,7 @@ def _run(
         running.begin()
         code = process.run(
             launch,
-            session is None and _die_with_parent(context, words),
+            context.caller if session is None and _die_with_parent(context, words) else 0,
             started=running.started if running.known else None,
             say=context.log.say,
             usage=usage,

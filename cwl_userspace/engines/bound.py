@@ -12,6 +12,7 @@ import posixpath
 
 from cwl_userspace.engines.view import View
 from cwl_userspace.errors import UsageError
+from cwl_userspace.nsplaces import DEVICE_LINKS, DEVICES, TERMINALS
 from cwl_userspace.script import NAME
 
 TYPE_CHECKING = False
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
     from cwl_userspace.spec import ContainerSpec
 
 SHIM = f"/dev/{NAME}"
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
-_DEVICE_LINKS = (
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-)
 
 
 def writes_to_copy(spec: ContainerSpec) -> bool:
@@ -91,10 +85,10 @@ class Bound:
     def host_devices(self) -> None:
         """For engines without a /dev of their own: the usual devices in a private directory."""
         self.private_directory("/dev", 0o755)
-        for name in _DEVICES:
+        for name in (*DEVICES, *TERMINALS):
             if os.path.exists(f"/dev/{name}"):
                 self.bind(f"/dev/{name}", f"/dev/{name}", directory=name == "pts", device=True)
-        for name, target in _DEVICE_LINKS:
+        for name, target in DEVICE_LINKS:
             self.prepare("make_link", f"{self._private}/dev/{name}", target)
 
     def devices(self) -> None:

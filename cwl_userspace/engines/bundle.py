@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from cwl_userspace.engines.bound import SHIM
-from cwl_userspace.engines.capabilities import KEPT
 from cwl_userspace.errors import EngineError
+from cwl_userspace.nsidentity import KEPT_CAPABILITIES
+from cwl_userspace.nsplaces import HOST_WIDE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
     from cwl_userspace.engines.bound import Bind, Bound
     from cwl_userspace.spec import ContainerSpec
 
-# What Docker hides of /proc and keeps from being written.
+# What Docker hides of /proc; what it keeps from being written there is HOST_WIDE.
 _MASKED = (
     *("acpi", "asound", "kcore", "keys", "latency_stats", "sched_debug", "scsi"),
     *("timer_list", "timer_stats"),
 )
-_READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 _TO_MAP = ("CAP_SETFCAP",)
 _NAMESPACES = ("user", "pid", "ipc", "uts", "mount")
 
@@ -32,12 +32,13 @@ def config(spec: ContainerSpec, plan: Bound, fresh_proc: bool, recursive: bool) 
     another becomes so by the shim, which may map that 0 only with CAP_SETFCAP (Linux 5.12).
     ``recursive``: the runtime knows ``rro`` and its kin.
     """
+    is_root = (spec.identity.uid, spec.identity.gid) == (0, 0)
     return minimal(
         root=plan.root,
         read_only=spec.read_only,
         args=[SHIM],
         cwd=_place(spec.working_dir),
-        capabilities=KEPT if (spec.identity.uid, spec.identity.gid) == (0, 0) else _TO_MAP,
+        capabilities=tuple(KEPT_CAPABILITIES) if is_root else _TO_MAP,
         hostname=os.fsdecode(os.fsencode(spec.hostname)[:64]),
         network_off=spec.network_off,
         fresh_proc=fresh_proc,
@@ -85,7 +86,7 @@ def minimal(
             "gidMappings": [{"containerID": 0, "hostID": os.getegid(), "size": 1}],
             "namespaces": [{"type": kind} for kind in namespaces],
             "maskedPaths": [f"/proc/{name}" for name in _MASKED if fresh_proc],
-            "readonlyPaths": [f"/proc/{name}" for name in _READ_ONLY if fresh_proc],
+            "readonlyPaths": [f"/proc/{name}" for name in HOST_WIDE if fresh_proc],
         },
     }
 

@@ -12,9 +12,9 @@ import os
 from cwl_userspace.engines import filters, probe
 from cwl_userspace.engines.base import PRIVATE_PIDS, PROMISES, Launch
 from cwl_userspace.engines.bound import SHIM, Bound, writes_to_copy
-from cwl_userspace.engines.capabilities import KEPT
 from cwl_userspace.engines.lookup import find_program, on_path
 from cwl_userspace.errors import EngineError
+from cwl_userspace.nsidentity import KEPT_CAPABILITIES
 from cwl_userspace.script import script
 
 TYPE_CHECKING = False
@@ -124,13 +124,14 @@ class Bwrap:
 
     def _identity(self, spec: ContainerSpec) -> list[str]:
         identity = spec.identity
+        kept = KEPT_CAPABILITIES if identity.emulate_root else ()
         return [
             *_NAMESPACES,
             *(["--unshare-net"] if spec.network_off else []),
             *("--uid", str(identity.uid), "--gid", str(identity.gid)),
             *("--hostname", os.fsdecode(os.fsencode(spec.hostname)[:64])),
             *_FIRST,
-            *(word for name in KEPT if identity.emulate_root for word in ("--cap-add", name)),
+            *(word for name in kept for word in ("--cap-add", name)),
         ]
 
     def _mounts(self, spec: ContainerSpec, plan: Bound) -> list[str]:

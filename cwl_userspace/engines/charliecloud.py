@@ -23,6 +23,7 @@ from cwl_userspace.engines.bound import SHIM, Bound, writes_to_copy
 from cwl_userspace.engines.lookup import find_program, on_path
 from cwl_userspace.inroot import mounts_below
 from cwl_userspace.kernel import syscalls as sys_
+from cwl_userspace.nsplaces import HOST_WIDE
 from cwl_userspace.script import script
 
 TYPE_CHECKING = False
@@ -40,8 +41,6 @@ HINT = "there is no ch-run; install the package charliecloud"
 _HOSTS_FILES = ("/etc/hosts", "/etc/resolv.conf")
 # What it will not start without, or not without a warning; the program gets nothing of it.
 _ENVIRONMENT = {"USER": "cwl-userspace", "PATH": "/"}
-# What the host's root can change of its kernel, whatever name space it is in; as in runc.
-_HOST_WIDE = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 
 
 def engine(settings: Settings, environ: Mapping[str, str]) -> Engine:
@@ -162,7 +161,7 @@ class Charliecloud:
         plan.private_directory("/dev/shm", 0o1777)
         plan.devices()
         plan.shim(self._facts["machine"])
-        for name in _HOST_WIDE if os.geteuid() == 0 else ():
+        for name in HOST_WIDE if os.geteuid() == 0 else ():
             place = f"/proc/{name}"
             if os.path.exists(place):  # not every kernel has them all
                 plan.bind(place, place, os.path.isdir(place), read_only=True)

@@ -11,6 +11,7 @@ import os
 from cwl_userspace.engines import probe
 from cwl_userspace.engines.filters import edition
 from cwl_userspace.engines.namespaced import Namespaced, nearest_directory
+from cwl_userspace.nsidentity import KEPT_CAPABILITIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 # chroot(2) twice leads out of a root that is not that of its mount namespace, and a device node
 # in a bind would be the host's.
-_SYS_CHROOT, _MKNOD = 18, 27
+_MORE_DROPPED = ("CAP_SYS_CHROOT", "CAP_MKNOD")
 
 
 def engine(settings: Settings, environ: Mapping[str, str]) -> Engine:
@@ -60,4 +61,4 @@ class Chroot(Namespaced):
         return [become, ["filter", self._facts["filter"]]]
 
     def _dropped(self) -> list[int]:
-        return [_SYS_CHROOT, _MKNOD]
+        return [KEPT_CAPABILITIES[name] for name in _MORE_DROPPED]

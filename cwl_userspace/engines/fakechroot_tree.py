@@ -10,6 +10,7 @@ import posixpath
 
 from cwl_userspace.engines.view import View
 from cwl_userspace.errors import UsageError
+from cwl_userspace.nsplaces import DEVICE_LINKS, DEVICES, TERMINALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
 
 # libfakechroot takes no more (EXCLUDE_LIST_SIZE).
 _EXCLUDED = 100
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
-_DEVICE_LINKS = (
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-)
 
 
 class Tree:
@@ -57,12 +51,12 @@ class Tree:
         self._cover("/dev")
         self._own_directory("/dev", 0o755)
         self._own_directory("/dev/shm", 0o1777)
-        for name in _DEVICES:
+        for name in (*DEVICES, *TERMINALS):
             if os.path.exists(f"/dev/{name}"):
                 self._show(f"/dev/{name}", f"/dev/{name}")
         for device in self._spec.devices:
             self._show(device.source, posixpath.normpath(device.target))
-        for name, target in _DEVICE_LINKS:
+        for name, target in DEVICE_LINKS:
             self.operations.append(["make_link", f"{self.root}/dev/{name}", target])
 
     def files(self) -> None:

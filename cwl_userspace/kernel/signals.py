@@ -46,6 +46,16 @@ def number(name: str) -> int:
     return int(value)
 
 
+def ignores_hangup() -> bool:
+    """True where nohup(1) has started this process, or somebody else who wants it to go on."""
+    return bool(_signal.getsignal(SIGHUP) == _signal.SIG_IGN)
+
+
+def handed_on() -> tuple[int, ...]:
+    """Which of FORWARDED a supervisor is to take: one that goes on after a hangup does not."""
+    return tuple(n for n in FORWARDED if n != SIGHUP or not ignores_hangup())
+
+
 def block() -> None:
     """Hold back every signal that a supervisor handles."""
     _signal.pthread_sigmask(_signal.SIG_BLOCK, (*FORWARDED, SIGCHLD, KILL_NOW))

@@ -141,7 +141,9 @@ def join(context: Context, verb: str, words: Words) -> int:
         user=None,
         terminal=verb == "shell" and os.isatty(0) and os.isatty(1),
     )
-    return process.run(joining.launch(program), True, say=context.log.say, until=record["pid"])
+    return process.run(
+        joining.launch(program), context.caller, say=context.log.say, until=record["pid"]
+    )
 
 
 def _instances(context: Context) -> list[dict[str, Any]]:

@@ -126,7 +126,7 @@ def start(context: Context, container: Container, session: Session | None = None
 
         return process.run(
             launch,
-            die_with_parent=session is None,
+            context.caller if session is None else 0,
             started=started if session is not None else None,
             say=context.log.say,
             use=container.use,

@@ -16,6 +16,7 @@ from cwl_userspace.cli.request import request_of
 from cwl_userspace.cli.run_options import OPTIONS as OURS
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
 from cwl_userspace.errors import UsageError, UserspaceError
+from cwl_userspace.kernel.signals import ignores_hangup
 from cwl_userspace.settings import home_directory
 from cwl_userspace.shims.udocker_containers import PULL, WHEN, delete, have_image, make
 from cwl_userspace.shims.udocker_modes import use_mode
@@ -214,6 +215,8 @@ def _options(context: Context, words: Words, config: ImageConfig) -> Iterator[st
     user = _user(context, words, config)
     if user:
         yield f"--user={user}"
+    if not _is_left_to_itself():
+        yield "--die-with-parent"
     if words.flag("nometa"):
         yield "--no-metadata"
     if words.value("location"):
@@ -255,6 +258,14 @@ def _volumes(context: Context, words: Words) -> Iterator[str]:
             continue
         # Root could change this host's settings there.
         yield f"{_SYS}:{_SYS}:ro" if text == _SYS and os.geteuid() == 0 else text
+
+
+def _is_left_to_itself() -> bool:
+    """True for what is to go on when its caller ends: a job of a person's shell, which gives each
+    a process group of its own, and what nohup(1) has started. Programs that call udocker do
+    neither, and nobody else would end what they have started once they are killed.
+    """
+    return os.getpgrp() == os.getpid() or ignores_hangup()
 
 
 def _user(context: Context, words: Words, config: ImageConfig) -> str:

@@ -135,7 +135,7 @@ class Container:
         os.environ.update(self._variables)
         launch = self._engine.launch(self._spec, self._private)
         try:
-            return process.run(launch, die_with_parent=True)
+            return process.run(launch, caller=os.getppid())
         finally:
             remove_private_directory(self._private)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from cwl_userspace.cwl.launcher import Job, Launcher, Unavailable
+from cwl_userspace.runs import start_time
 from tests.containers import Home, Word, all_gone, marker, waiting, with_marker
 from tests.integration.test_lifetime import tree
 
@@ -172,6 +175,24 @@ def test_a_terminals_signals_do_not_end_the_server(server: Server) -> None:
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
         os.kill(server.launcher.pid, number)
     assert server.sh("exit 3").wait(PATIENCE) == 3
+
+
+def test_what_is_left_of_a_job_that_has_ended_does_not_hold_up_the_next(server: Server) -> None:
+    """All at once: a job's end, a signal for it, and a request, which gets its descriptor."""
+    job = server.sh("sleep 1000")
+    os.kill(server.launcher.pid, signal.SIGSTOP)
+    os.kill(job.pid, signal.SIGKILL)
+    assert any(start_time(job.pid) == "" for _ in waiting(PATIENCE))
+    job.terminate()
+    codes: list[int] = []
+    following = threading.Thread(target=lambda: codes.append(server.sh("exit 3").wait(PATIENCE)))
+    following.start()
+    control, unread = server.launcher._control, bytes(4)
+    assert any(fcntl.ioctl(control, termios.TIOCOUTQ, unread) != unread for _ in waiting(PATIENCE))
+    os.kill(server.launcher.pid, signal.SIGCONT)
+    following.join(PATIENCE + 5)
+    assert codes == [3]
+    assert job.wait(PATIENCE) == -signal.SIGKILL
 
 
 def test_no_descriptor_stays_open(server: Server) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers import Box, Home, Word, all_gone, marker, waiting, with_marker
+from tests.containers import PATIENCE, Box, Home, Word, all_gone, marker, waiting, with_marker
 
 # Engines in which the host's processes can be seen.
 HOSTS_PROCESSES = ("proot", "charliecloud")
@@ -174,6 +174,57 @@ def test_the_end_of_the_caller_ends_the_container_only_when_asked(
         assert len(with_marker(word)) >= 4
         os.kill(run, signal.SIGTERM)
         assert all_gone(word)
+
+
+def test_a_caller_that_ended_before_the_container_began_ends_it_all_the_same(
+    home: Home, tmp_path: Path
+) -> None:
+    """It may have been killed while the image was fetched; here a file is waited for."""
+    word, variables = marker(), tmp_path / "variables"
+    os.mkfifo(variables)
+    options: list[Word] = ["--die-with-parent", "--env-file", variables, f"--env=MARKER={word}"]
+    command = home.command(*Box(home, "userns").words(*options, "busybox", "sleep", "1000"))
+    caller = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CALLER), *map(os.fsdecode, command)],
+        env=home.environment,
+        stdin=subprocess.DEVNULL,
+    )
+    writer = next(filter(None, (opened(variables) for _ in waiting(PATIENCE))))
+    caller.kill()
+    caller.wait()
+    os.close(writer)
+    assert all_gone(word, PATIENCE)
+
+
+def opened(fifo: Path) -> int:
+    """A descriptor to write to it once somebody reads it, else 0."""
+    try:
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return 0
+
+
+def test_a_run_that_a_hangup_is_not_to_end_goes_on_after_one(box: Box) -> None:
+    """As nohup(1) has it; a shell tells all its jobs of the end of the terminal."""
+    process = box.start_sh(
+        "trap 'exit 5' USR1; echo ready; while :; do sleep 0.1; done",
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(PATIENCE) == 5
+
+
+@pytest.mark.once
+def test_a_keeper_that_is_stopped_is_no_reason_to_go_on(home: Home) -> None:
+    """Under proot the container's processes are its user's, as the keeper is."""
+    word, name = marker(), marker()
+    process = Box(home, "proot").start_sh(tree(word, "exec sleep 1000"), "--name", name)
+    (keeper,) = children(process.pid)
+    os.kill(keeper, signal.SIGSTOP)
+    assert home.call("kill", name).text == f"{name}\n"
+    assert process.wait(PATIENCE) == 128 + signal.SIGKILL
+    assert all_gone(word, PATIENCE)
 
 
 def test_words_that_cwltool_writes_die_with_their_caller(box: Box, tmp_path: Path) -> None:

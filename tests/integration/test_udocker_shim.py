@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers import busybox, marker
+from tests.containers import PATIENCE, all_gone, busybox, marker, waiting
 from tests.fake_registry import FakeRegistry
 from tests.udocker import Udocker, fedora, stock
 
@@ -255,6 +255,31 @@ def test_miniwdl_and_cromwell_find_what_they_need(udocker: Udocker, tmp_path: Pa
     (tmp_path / "script").write_text("echo from a script > /x/made\n")
     ran = udocker("run", "-v", f"{tmp_path}:/x", "--rm", "fedora", "bash", "/x/script")
     assert (ran.text, (tmp_path / "made").read_text()) == ("", "from a script\n")
+
+
+@pytest.mark.parametrize("engine", ["userns", "proot"])
+def test_a_run_ends_with_the_program_that_has_called(udocker: Udocker, engine: str) -> None:
+    """As miniwdl does, which may be killed."""
+    word = marker()
+    caller = udocker.called(f"export M={word}; echo ready; sleep 1000", CWL_USERSPACE_ENGINE=engine)
+    assert caller.stdout is not None and caller.stdout.readline() == b"ready\n"
+    caller.kill()
+    caller.wait()
+    assert all_gone(word, PATIENCE)
+
+
+@pytest.mark.parametrize("by", ["setsid", "nohup"])
+def test_a_run_that_is_to_go_on_without_its_caller_does(
+    udocker: Udocker, tmp_path: Path, by: str
+) -> None:
+    """As a job of its own, which a shell makes of what a person types, or by nohup(1)."""
+    script = "echo ready; until [ -e /x/ended ]; do sleep 0.1; done; echo over >/x/over"
+    caller = udocker.called(script, f"--volume={tmp_path}:/x", by=by)
+    assert caller.stdout is not None and caller.stdout.readline() == b"ready\n"
+    caller.kill()
+    caller.wait()
+    (tmp_path / "ended").touch()
+    assert any((tmp_path / "over").exists() for _ in waiting(PATIENCE))
 
 
 def test_dx_docker_runs_and_pulls_and_says_what_it_does_not(

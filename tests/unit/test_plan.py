@@ -86,6 +86,17 @@ def test_a_name_that_the_image_does_not_have_is_refused(user: str, said: str) ->
     assert "-u" in refused.value.hint
 
 
+@pytest.mark.parametrize(
+    "number", ["\N{SUPERSCRIPT TWO}", "\N{ARABIC-INDIC DIGIT THREE}", "9" * 5000]
+)
+def test_what_only_looks_like_a_number_is_none(number: str) -> None:
+    odd = Accounts(f"odd:x:{number}:{number}:::\n", f"odd:x:{number}:\n")
+    assert facts(identify("5:6", odd)) == (5, 6, "", "/", False)
+    for user in (number, f"5:{number}", "odd"):
+        with pytest.raises(UsageError):
+            identify(user, odd)
+
+
 def test_an_image_without_accounts_has_root_all_the_same() -> None:
     assert facts(identify("root", NONE)) == (0, 0, "root", "/root", True)
     assert facts(identify("5:root", NONE)) == (5, 0, "", "/", False)
@@ -294,3 +305,9 @@ def test_apt_is_told_only_where_root_is_emulated_and_apt_is_there() -> None:
 def test_what_is_mounted_is_not_covered(target: str) -> None:
     assert "/etc/hosts" not in files(RunRequest(["true"], mounts=[Mount("/x", target, True)]))
     assert "/etc/hosts" in files(RunRequest(["true"], mounts=[Mount("/x", "/etc/ho", True)]))
+
+
+def test_nothing_is_written_to_what_is_mounted_above_a_file_of_ours() -> None:
+    root = RunRequest(["true"], user="root", mounts=[Mount("/x", "/etc/apt")])
+    found = files(root, accounts=Accounts(PASSWD, GROUP, has_apt=True))
+    assert "/etc/hosts" in found and not any(path.startswith("/etc/apt") for path in found)
