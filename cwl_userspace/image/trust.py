@@ -26,18 +26,32 @@ def context_for(authority: str, insecure: bool) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context
-    path = _named(authority) or _bundled()
+    if files := _of_directory(authority):
+        context = ssl.create_default_context(cafile=files[0])
+        for path in files[1:]:
+            context.load_verify_locations(path)
+        return context
+    path = _of_variable() or _bundled()
     if os.path.isdir(path):
         return ssl.create_default_context(capath=path)
     return ssl.create_default_context(cafile=path or None)
 
 
-def _named(authority: str) -> str:
-    """The file, or directory, of certificate authorities that somebody has named for a host."""
+def _of_directory(authority: str) -> list[str]:
+    """The files of authorities that somebody has put into a directory for a host, as for Docker."""
     for directory in _DIRECTORIES:
-        path = os.path.join(os.path.expanduser(directory), authority, "ca.crt")
-        if os.path.isfile(path):
-            return path
+        place = os.path.join(os.path.expanduser(directory), authority)
+        try:
+            names = sorted(name for name in os.listdir(place) if name.endswith(".crt"))
+        except OSError:
+            continue
+        if names:
+            return [os.path.join(place, name) for name in names]
+    return []
+
+
+def _of_variable() -> str:
+    """The file, or directory, of certificate authorities that a variable names, or nothing."""
     for variable in _VARIABLES:
         path = os.environ.get(variable, "")
         if path and not os.path.exists(path):

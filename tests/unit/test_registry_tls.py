@@ -76,7 +76,8 @@ def test_a_private_authority_is_trusted_for_the_host_that_certs_d_names(
     added = secure.add("tool", "1")
     directory = tmp_path / ".config/containers/certs.d" / secure.authority
     directory.mkdir(parents=True)
-    shutil.copy(certificates.ca, directory / "ca.crt")
+    shutil.copy(certificates.wrong_host[0], directory / "another.crt")
+    shutil.copy(certificates.ca, directory / "site.crt")
     assert pull(secure) == list(added.blobs)
 
 
