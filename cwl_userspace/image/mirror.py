@@ -112,9 +112,9 @@ class Mirror:
         aside = self._place(f"{_PART}{os.getpid()}-{os.urandom(6).hex()}")
         with self._writing(name):
             try:
-                with open(aside, "xb", buffering=0) as file:
-                    for chunk in chunks:
-                        file.write(chunk)
+                with open(aside, "xb") as file:  # buffered: one write may take only a part
+                    file.writelines(chunks)
+                    file.flush()
                     os.fsync(file.fileno())
                 os.replace(aside, self._place(name))
             except BaseException:
