@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection
 
 from cwl_userspace.errors import LayerError
 from cwl_userspace.image import tar
-from cwl_userspace.image.confine import Missing, Parts, Root, Walked, children
+from cwl_userspace.image.confine import WALK, Missing, Parts, Root, Walked, children
 
 PREFIX = b".wh."
 OPAQUE = b".wh..wh..opq"
 RESERVED = b".wh..wh."
+_DEPTH_LIMIT = 100  # of directories that are open at once
 
 
 def check(name: bytes, data: tar.Bytes, whiteouts: bool) -> None:
@@ -54,7 +55,7 @@ class Whiteouts:
             return
         place = parent.parts
         try:
-            if any(place[:depth] in self._purged for depth in range(len(place) + 1)):
+            if place in self._purged:
                 return
             if name == OPAQUE:
                 self._clear(place)
@@ -84,26 +85,33 @@ class Whiteouts:
         """
         waiting = [place]
         while waiting:
-            place = waiting.pop()
-            if place not in self._purged:
-                self._purged.add(place)
-                waiting += self._clear_one(place)
-
-    def _clear_one(self, place: Parts) -> list[Parts]:
-        """The same for what is in the directory itself; the directories that stay there."""
-        stay = []
-        directory = self._root.open_directory(place, None)
-        try:
-            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory.fd)
+            directory = self._root.open_directory(waiting.pop(), None)
             try:
-                for child, is_directory in children(fd):
-                    inner = (*place, child)
-                    if inner not in self._touched:
-                        self._remove(directory, child)
-                    elif is_directory:
-                        stay.append(inner)
+                waiting += self._clear_open(directory, _DEPTH_LIMIT)
             finally:
-                os.close(fd)
+                directory.close()
+
+    def _clear_open(self, directory: Walked, depth: int) -> list[Parts]:
+        """The same for an open directory; what lies below ``depth`` is returned for another go."""
+        if directory.parts in self._purged:
+            return []
+        if not depth:
+            return [directory.parts]
+        self._purged.add(directory.parts)
+        fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory.fd)
+        try:
+            found = list(children(fd))
         finally:
-            directory.close()
-        return stay
+            os.close(fd)
+        later: list[Parts] = []
+        for child, is_directory in found:
+            place = (*directory.parts, child)
+            if place not in self._touched:
+                self._remove(directory, child)
+            elif is_directory:
+                inner = Walked(os.open(child, WALK, dir_fd=directory.fd), place)
+                try:
+                    later += self._clear_open(inner, depth - 1)
+                finally:
+                    inner.close()
+        return later
