@@ -57,7 +57,7 @@ def _pages(registry: Registry, repository: str, path: str, key: str, what: str) 
         if not new:
             return
         seen.update(new)
-        yield from new
+        yield from map(_shown, new)
         last = new[-1]
 
 
@@ -100,8 +100,13 @@ def hub_search(words: str, base: str = HUB_SEARCH) -> Iterator[Found]:
 def _found(entry: dict[str, Any]) -> Found:
     stars = entry.get("star_count")
     return Found(
-        str(entry.get("repo_name") or entry.get("name") or ""),
-        str(entry.get("short_description") or entry.get("description") or ""),
+        _shown(entry.get("repo_name") or entry.get("name") or ""),
+        _shown(entry.get("short_description") or entry.get("description") or ""),
         stars if isinstance(stars, int) else 0,
         bool(entry.get("is_official")),
     )
+
+
+def _shown(text: object) -> str:
+    """A text of anybody's on one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in str(text))
