@@ -29,7 +29,7 @@ def write_archive(verb: str, output: str, produce: Callable[[Write], object]) ->
             fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise UsageError(
-                f"{output!r} cannot be written: {error.strerror}", "name another file"
+                f"the file {output!r} cannot be written: {error.strerror}", "name another"
             ) from None
         try:
             produce(lambda data: _write(fd, data, output))
