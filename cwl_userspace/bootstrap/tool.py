@@ -41,7 +41,7 @@ def find(environ: Mapping[str, str]) -> Tool | None:
 
 
 def fetched(store: Store, environ: Mapping[str, str], offline: bool) -> Tool:
-    """The one that is kept beside the store, fetched if it is not there.
+    """The one that is kept below the store, fetched if it is not there.
 
     apt-get checks the package's signatures. Raise Offline, or EngineError with what is missing.
     """

@@ -25,6 +25,8 @@ OPTIONS = (
     Option("--help", FLAG, "show this text"),
 )
 _PAUSE = 0.1
+# No log has as many lines as a number of so many digits.
+_LONGEST = 18
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _FORMS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
@@ -116,7 +118,7 @@ def _count(text: str, option: str) -> int:
         return -1
     if not text.isdecimal():
         raise UsageError(f"{option} is {text!r}", "expected a number of lines, or all")
-    return int(text)
+    return int(text) if len(text) < _LONGEST else -1
 
 
 def _time(option: str, text: str) -> str:

@@ -87,7 +87,7 @@ MANUAL: Mapping[str, tuple[str, Sequence[str]]] = {
     "bootstrap": (
         "A minimal system with its package manager, made of a distribution's packages by "
         "debootstrap as an emulated root, without Docker and without rights. Where this host has "
-        "none, it is fetched with apt-get and kept beside the store. Packages come from the mirror "
+        "none, it is fetched with apt-get and kept below the store. Packages come from the mirror "
         "that is given, or else from where this host has its own.",
         (
             "cwl-userspace bootstrap debian:bookworm",

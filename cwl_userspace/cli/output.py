@@ -15,7 +15,7 @@ Write = Callable[[bytes], object]
 def write_archive(verb: str, output: str, produce: Callable[[Write], object]) -> None:
     """Have ``produce`` write to the file ``output``, or to standard output if that is empty.
 
-    Raise UsageError rather than write to a terminal.
+    Raise UsageError for a file that cannot be made, and rather than write to a terminal.
     """
     if not output:
         if os.isatty(1):
@@ -25,7 +25,12 @@ def write_archive(verb: str, output: str, produce: Callable[[Write], object]) ->
         produce(lambda data: _write(1, data))
         return
     with aside_of(output) as aside:
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise UsageError(
+                f"the file {output!r} cannot be written: {error.strerror}", "name another"
+            ) from None
         try:
             produce(lambda data: _write(fd, data, output))
         finally:

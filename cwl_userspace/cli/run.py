@@ -155,7 +155,7 @@ def _container(context: Context, words: Words) -> Container | None:
         from cwl_userspace import containers
 
         return containers.find(context.store, words.arguments[0], by_name=False)
-    if context.called_by_engine or _is_cwltool(words) or not any_container(context.store):
+    if context.called_by_engine or is_cwltool(words) or not any_container(context.store):
         return None
     from cwl_userspace import containers
     from cwl_userspace.errors import ContainerNotFound
@@ -208,7 +208,7 @@ def _run(
     from cwl_userspace.private import private_directory, remove_private_directory
 
     engine = choose(context.engine, context.settings, context.environ)
-    by_engine = context.called_by_engine or _is_cwltool(words)
+    by_engine = context.called_by_engine or is_cwltool(words)
     copied = unmet.settle(context, words, spec, engine, by_engine)
     identifier = identifier or os.urandom(32).hex()
     copies = engine.copies(spec) or bool(copied)
@@ -253,11 +253,14 @@ def _run(
 def _die_with_parent(context: Context, words: Words) -> bool:
     if "die-with-parent" in words.flags:
         return words.flag("die-with-parent")
-    return context.called_by_engine or _is_cwltool(words)
+    return context.called_by_engine or is_cwltool(words)
 
 
-def _is_cwltool(words: Words) -> bool:
-    """True for the words that cwltool writes: TMPDIR and HOME set, and HOME is where to work."""
+def is_cwltool(words: Words) -> bool:
+    """True for the words that cwltool writes: TMPDIR and HOME set, and HOME is where to work.
+
+    It names images, and wants nothing kept.
+    """
     given = words.list("env")
     home = f"HOME={words.value('workdir')}"
     return "TMPDIR=/tmp" in given and home in given and not words.flag("tty")

@@ -13,6 +13,7 @@ from cwl_userspace.cli import finish, guarded, load
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.words import FLAG, LIST, Option, parse
 from cwl_userspace.errors import UsageError
+from cwl_userspace.shims.caller import variables_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from cwl_userspace.cli import Verb
 
-# Where execvp(3) looks without one.
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 # Options before the verb: how a daemon is found and what it does, where there is none.
 _GLOBAL_FLAGS = "-v --version, -h --help, -D --debug, --tls, --tlsverify, -r --remote, --syslog"
 _GLOBAL_VALUES = (
@@ -103,7 +102,7 @@ def answer(name: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
         raise UsageError(f"{name} {verb} is not known here", f"known are {', '.join(_verbs())}")
     if verb in _GROUPED:
         verb, *rest = _ungrouped(name, verb, rest)
-    context = Context({"PATH": _PATH, **environ, "CWL_USERSPACE_CALLER": name}, "", quiet=False)
+    context = Context(variables_for(environ, name), "", quiet=False)
     if verb == "help":
         print(f"{name}, answered by cwl-userspace, with the verbs {', '.join(_verbs())}")
         print(f"see {name} VERB --help")

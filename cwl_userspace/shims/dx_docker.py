@@ -9,13 +9,13 @@ from cwl_userspace.cli import finish, guarded, load
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
+from cwl_userspace.shims.caller import variables_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 _HELP = Option("-h --help", FLAG, "show this text")
 PULL = (Option("-q --quiet", FLAG, "no progress"), _HELP)
 RUN = (
@@ -53,8 +53,7 @@ def answer(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return _help(verb, options)
     if not words.arguments:
         raise UsageError(f"dx-docker {verb} needs an image", "for example debian:12")
-    caller = {"PATH": _PATH, **environ, "CWL_USERSPACE_CALLER": "dx-docker"}
-    context = Context(caller, "", words.flag("quiet"))
+    context = Context(variables_for(environ, "dx-docker"), "", words.flag("quiet"))
     if verb == "pull":
         return load("pull")(context, words.arguments[:1])
     given = [f"{words.typed('volume')}={text}" for text in words.list("volume")]

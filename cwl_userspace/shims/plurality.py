@@ -12,13 +12,13 @@ from cwl_userspace.cli import finish, guarded, load
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.words import FLAG, Option, parse
 from cwl_userspace.errors import UsageError
+from cwl_userspace.shims.caller import variables_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 # What it needs sudo for, to unpack an image with devices, needs no rights here.
 _GLOBAL = (Option("--debug", FLAG, ""), Option("--nosudo", FLAG, ""), Option("-h --help", FLAG, ""))
 _CREATE = (Option("--nopull", FLAG, "take the image from the store alone"),)
@@ -35,7 +35,7 @@ def answer(words: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command line of ``plurality``; raise UsageError if it has no meaning."""
     given = parse("plurality", _GLOBAL, words, options_end_at_argument=True)
     verb, *rest = given.arguments or ["help"]
-    context = Context({"PATH": _PATH, **environ}, "", quiet=False)
+    context = Context(variables_for(environ), "", quiet=False)
     if given.flag("help") or verb == "help":
         print(f"plurality, answered by cwl-userspace, with the verbs {', '.join(_verbs())}")
         return 0

@@ -13,6 +13,7 @@ from cwl_userspace.cli import finish, guarded
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import UsageError, UserspaceError
+from cwl_userspace.shims.caller import variables_for
 from cwl_userspace.shims.singularity_environment import own_variables
 
 TYPE_CHECKING = False
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from cwl_userspace.cli import Verb
 
-# Where execvp(3) looks without one.
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 # What ``--version`` prints: some callers compare it before they use an option.
 SPOKEN = {"singularity": "singularity-ce version 4.3.1", "apptainer": "apptainer version 1.3.6"}
 # How these programs end where they, and not what they run, have failed.
@@ -108,8 +107,7 @@ def answer(name: str, words: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _context(name: str, environ: Mapping[str, str], quiet: bool) -> Context:
-    said = {"PATH": _PATH, **environ, "CWL_USERSPACE_CALLER": name}
-    return Context({**said, **own_variables(environ)}, "", quiet)
+    return Context({**variables_for(environ, name), **own_variables(environ)}, "", quiet)
 
 
 def _load(name: str, verb: str) -> Verb:

@@ -113,8 +113,25 @@ def prepared(context: Context, verb: str, words: Words, identifier: str = "") ->
     ``identifier`` is that of an instance, which others may join.
     """
     image, rootfs, use = _image(context, words)
-    document = image.document
-    config = ImageConfig.from_json(document.get("config") or {})
+    try:
+        return _container(context, verb, words, image, rootfs, use, identifier)
+    except BaseException:
+        if use is not None:
+            use.end()
+        raise
+
+
+def _container(
+    context: Context,
+    verb: str,
+    words: Words,
+    image: Record | Sandbox,
+    rootfs: str,
+    use: Use | None,
+    identifier: str,
+) -> Container:
+    """The words, the image and what of the host is to be seen, as a container that is planned."""
+    config = ImageConfig.from_json(image.document.get("config") or {})
     if words.flag("writable") and not isinstance(image, Sandbox):
         raise UsageError("--writable is for a sandbox", "take --writable-tmpfs for an image file")
     from cwl_userspace.private import private_directory

@@ -13,6 +13,7 @@ from cwl_userspace.cli import finish, guarded
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import CommandNotExecutable, CommandNotFound, UsageError, UserspaceError
+from cwl_userspace.shims.caller import variables_for
 from cwl_userspace.shims.udocker_words import Insecure
 
 TYPE_CHECKING = False
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from cwl_userspace.cli import Verb
 
-# Where execvp(3) looks without one.
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 GLOBAL = (
     Option("-D --debug", FLAG, "show where an error comes from"),
     Option("-q --quiet", FLAG, "no lines that begin with Info:"),
@@ -120,7 +119,7 @@ def answer(words: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _environment(environ: Mapping[str, str], said: Mapping[str, str]) -> dict[str, str]:
     """The caller's, with the store where udocker would have its repository, if he says where."""
-    found = {"PATH": _PATH, **environ}
+    found = variables_for(environ)
     place = said["repo"] or environ.get("UDOCKER_DIR", "")
     if place:
         place = os.path.abspath(os.path.expanduser(place))

@@ -130,7 +130,7 @@ def _with_when(argv: Sequence[str]) -> list[str]:
 def _existing(context: Context, words: Words) -> Container | None:
     """The container that is named, or whose name is to be used again; None for an image."""
     name, text = words.value("name"), words.arguments[0]
-    if _is_cwltools(words):
+    if verb.is_cwltool(words):
         return None
     named = known_container(context, name) if name else None
     if named is not None and words.value("pull") == "reuse":
@@ -158,7 +158,7 @@ def _run_image(context: Context, words: Words) -> int:
         context, image, "missing" if when == "reuse" else when, words.value("platform")
     )
     words.arguments[0] = image
-    if words.flag("rm") or _is_cwltools(words):
+    if words.flag("rm") or verb.is_cwltool(words):
         use_mode(context, {})
         return _execute(context, words, record.config, words.value("name"))
     identifier = make(context, image, words.value("name"))
@@ -239,7 +239,7 @@ def _environment(words: Words, config: ImageConfig, environ: Mapping[str, str]) 
 def _volumes(context: Context, words: Words) -> Iterator[str]:
     """What is to be seen of the host, but for what ``--novol`` takes back."""
     wanted = [*words.list("volume")]
-    if not (words.flag("nosysdirs") or _is_cwltools(words)):
+    if not (words.flag("nosysdirs") or verb.is_cwltool(words)):
         wanted.insert(0, _SYS)
     if words.flag("bindhome"):
         wanted.append(home_directory(context.environ))
@@ -275,7 +275,7 @@ def _user(context: Context, words: Words, config: ImageConfig) -> str:
     """
     user = words.value("user") or config.user
     if not user:
-        nobody = _is_cwltools(words) or context.engine == "fakechroot"
+        nobody = verb.is_cwltool(words) or context.engine == "fakechroot"
         return "" if nobody else "root"
     name, colon, group = user.partition(":")
     if not words.flag("hostauth") or name.isdigit():
@@ -287,9 +287,3 @@ def _user(context: Context, words: Words, config: ImageConfig) -> str:
     except KeyError:
         raise UsageError(f"user not found: {name!r}", "--hostauth takes the host's users") from None
     return f"{found.pw_uid}:{group if colon else found.pw_gid}"
-
-
-def _is_cwltools(words: Words) -> bool:
-    """True for the words that cwltool writes, which names images and wants nothing kept."""
-    given = words.list("env")
-    return "TMPDIR=/tmp" in given and f"HOME={words.value('workdir')}" in given

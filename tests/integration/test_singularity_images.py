@@ -334,6 +334,11 @@ def test_an_image_is_in_use_as_long_as_an_instance_runs(
 ) -> None:
     """Whoever has started the instance is gone by then."""
     image = home.add("instanced", shell_layer().file("own").bytes())
+    before = set(os.listdir(home.place / "store/leases"))
+    failed = singularity("instance", "start", "-B", "/no/such", f"docker://{image}", "two",
+                         cwd=tmp_path)  # fmt: skip
+    assert failed.code == FAILED and "'/no/such' of -B does not exist" in failed.complaint
+    assert set(os.listdir(home.place / "store/leases")) <= before
     words = ("instance", "start", f"docker://{image}", "two")
     assert singularity(*words, cwd=tmp_path).text == ""
     try:

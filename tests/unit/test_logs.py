@@ -8,8 +8,9 @@ import pytest
 
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.logs import added, command
+from cwl_userspace.ended import keep
 from cwl_userspace.errors import UsageError
-from cwl_userspace.journal import Reader
+from cwl_userspace.journal import Reader, path
 
 
 def test_what_is_written_just_before_the_end_is_read(tmp_path: Path) -> None:
@@ -34,6 +35,15 @@ def test_what_is_no_time_is_refused(tmp_path: Path, text: str) -> None:
     context = Context({"HOME": str(tmp_path)}, "", quiet=False)
     with pytest.raises(UsageError, match=f"^--since is '{text}'; expected 10m"):
         command(context, ["--since", text, "any"])
+
+
+def test_more_lines_than_there_can_be_are_all(tmp_path: Path) -> None:
+    context = Context({"HOME": str(tmp_path)}, "", quiet=False)
+    place = Path(path(context.settings.state, "f" * 64))
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"2030-01-01T00:00:00Z stdout F first\n")
+    keep(context.settings.state, "f" * 64, "ended", 0)
+    assert command(context, ["-n", "9" * 20, "ended"]) == 0
 
 
 @pytest.mark.parametrize("text", ["5ms", "1h30m", "1.5s", "0", "1700000000.5", "2030-01-31"])
