@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cwl_userspace.oci import Platform
 from cwl_userspace.store.store import MARK
+from tests.images import Layout, config_json, plain, sha256
 
 Word = str | bytes | Path
 # Those that every test runs with (chroot is for real root alone), and those that only the tests
@@ -113,26 +113,10 @@ def shell_layer() -> Tar:
 
 def oci_layout(place: Path, name: str, layer: bytes, config: Mapping[str, Any]) -> Path:
     """An OCI image layout with one image, as the image specification has it."""
-    blobs = place / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
-
-    def put(data: bytes, kind: str) -> dict[str, Any]:
-        digest = hashlib.sha256(data).hexdigest()
-        (blobs / digest).write_bytes(data)
-        return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(data)}
-
+    layout = Layout()
     image = image_config(layer, config)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": put(image, "application/vnd.oci.image.config.v1+json"),
-        "layers": [put(layer, "application/vnd.oci.image.layer.v1.tar")],
-    }
-    entry = put(json.dumps(manifest).encode(), "application/vnd.oci.image.manifest.v1+json")
-    entry["annotations"] = {"org.opencontainers.image.ref.name": name}
-    (place / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
-    (place / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    return place
+    layout.entry(layout.manifest([layer], plain, config=image), name)
+    return layout.directory(place)
 
 
 def docker_archive(place: Path, name: str, layer: bytes, config: Mapping[str, Any]) -> Path:
@@ -147,10 +131,7 @@ def docker_archive(place: Path, name: str, layer: bytes, config: Mapping[str, An
 
 def image_config(layer: bytes, config: Mapping[str, Any]) -> bytes:
     """The image configuration of a one-layer image for this machine."""
-    host = Platform.host()
-    rootfs = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}
-    document = {"os": host.os, "architecture": host.architecture, "rootfs": rootfs}
-    return json.dumps({**document, "config": dict(config)}).encode()
+    return json.dumps({**config_json([sha256(layer)]), "config": dict(config)}).encode()
 
 
 class Home:

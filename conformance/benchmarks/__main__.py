@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 place = options.scratch or stack.enter_context(scratch(options.work, room_for))
                 bench = _bench(options, place)
                 begin(bench)
-                _prepare(options, bench, wanted)
+                _install(options, wanted)
+                _build(bench, wanted)
                 return _check(bench) if options.check else _measure(bench, wanted, options.again)
         finally:
             end(options.work)
@@ -77,12 +78,15 @@ def _wanted(options: argparse.Namespace) -> list[str]:
     return parts
 
 
-def _prepare(options: argparse.Namespace, bench: Bench, wanted: Sequence[str]) -> None:
-    """The programs and images of these parts. Raises a Problem for what cannot be had."""
-    parts = [PARTS[name] for name in wanted]
-    require_programs(*sorted({program for part in parts for program in part.programs}))
+def _install(options: argparse.Namespace, wanted: Sequence[str]) -> None:
+    """See that the programs of these parts are here. Raises a Problem for one that is needed."""
+    require_programs(*sorted({one for name in wanted for one in PARTS[name].programs}))
     wish_for_programs(*(PODMAN if options.check else PEERS))
-    bench.build(dict.fromkeys(image for part in parts for image in part.images(bench)))
+
+
+def _build(bench: Bench, wanted: Sequence[str]) -> None:
+    """Build the images of these parts that are not there. Raises a Problem."""
+    bench.build(dict.fromkeys(one for name in wanted for one in PARTS[name].images(bench)))
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -113,13 +117,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def _as_user(options: argparse.Namespace, words: Sequence[str], wanted: Sequence[str]) -> None:
     """Go on in name spaces of our own, with memory to work in; then as that user.
 
-    First has all that is missing installed, and images built: root is faster at that.
-
+    Before that programs are installed, and images built in that memory, where dpkg waits for no disk.
     With the first process of a name space all others end, registries and what podman leaves behind,
     and with the last the memory is free. A shell is the first, because it buries who has no parent.
     """
     if _INSIDE not in os.environ:
-        _prepare(options, _bench(options, options.work), wanted)
+        _install(options, wanted)
         os.environ[_INSIDE] = "1"
         alone = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork"]
         shell = ["--kill-child", "--mount-proc", "sh", "-c", '"$@"; exit $?', "sh"]
@@ -129,6 +132,8 @@ def _as_user(options: argparse.Namespace, words: Sequence[str], wanted: Sequence
         place.mkdir(parents=True, exist_ok=True)
         settings = f"size={options.memory},mode=1777"
         subprocess.run(["mount", "-t", "tmpfs", "-o", settings, "none", str(place)], check=True)
+        os.environ["TMPDIR"] = str(place)
+    _build(_bench(options, options.work), wanted)
     # podman is nothing without subordinate ids, and we are the same with them.
     go_on_as(options.user, words, options.work, [], subordinate_ids=True)
 

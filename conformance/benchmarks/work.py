@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from conformance.benchmarks.bench import BENCH, Bench, ours, room, tree
 from conformance.benchmarks.tables import Table, rows
-from conformance.benchmarks.turns import Taken, Way, take, timed
+from conformance.benchmarks.turns import Taken, Timed, Turns, Way, median, take, timed
 from conformance.problem import Problem
 
 NATIVE = "bwrap alone"
@@ -40,20 +39,16 @@ def measure(bench: Bench) -> list[Table]:
             for name, words in prefixes(root, str(place)).items()
             if bench.wants(name, NATIVE)
         }
-        starts = {name: statistics.median(_starts(words)) for name, words in table.items()}
+        begun = [Way(who, Timed([*words, *_START]), who == NATIVE) for who, words in table.items()]
+        starts = take(begun, 3, warm=True)
         return [_table(bench, name, table, starts) for name in WORKS]
 
 
-def _starts(prefix: Sequence[str]) -> list[float]:
-    return [timed([*prefix, *_START]).seconds for _ in range(4)][1:]
-
-
-def _table(
-    bench: Bench, name: str, table: Mapping[str, Sequence[str]], starts: Mapping[str, float]
-) -> Table:
+def _table(bench: Bench, name: str, table: Mapping[str, Sequence[str]], starts: Turns) -> Table:
+    """What a work takes, for each who starts at all."""
     ways = [
-        Way(who, Work([*prefix, *WORKS[name]], starts[who]), needed=who == NATIVE)
-        for who, prefix in table.items()
+        Way(who, Work([*table[who], *WORKS[name]], _median(goes)), needed=who == NATIVE)
+        for who, goes in starts.taken.items()
     ]
     turns = take(ways, bench.number(5, 2), warm=True)
     return Table(
@@ -63,8 +58,12 @@ def _table(
         base=NATIVE,
         rows=rows(turns, NATIVE),
         note=f"{' '.join(WORKS[name])}; without the container's start.",
-        left_out=turns.left_out,
+        left_out={**starts.left_out, **turns.left_out},
     )
+
+
+def _median(goes: Sequence[Taken]) -> float:
+    return median([one.seconds for one in goes])
 
 
 class Work:
