@@ -66,7 +66,7 @@ def anchor(message: Message) -> str:
 
 
 def listed() -> dict[str, list[Message]]:
-    """The messages that have a sentence of their own, by anchor: one for each hint given with it."""
+    """The messages that have a sentence of their own, by anchor, one for each hint."""
     found: dict[str, list[Message]] = {}
     for message in messages():
         # What is only put in has its sentence elsewhere.
