@@ -1,7 +1,7 @@
 """How Sphinx makes a site of these pages, which a forge shows as they are, too.
 
 Links between pages are written as a forge follows them (``clusters.rst``); here they become links
-between the site's pages, so one that leads nowhere is a warning.
+between the site's pages, so one that leads nowhere is a warning. The index has every message.
 """
 
 from __future__ import annotations
@@ -67,7 +67,25 @@ def link_pages(app: Sphinx, tree: nodes.document) -> None:
         reference.replace_self(pending)
 
 
+def index_messages(app: Sphinx, tree: nodes.document) -> None:
+    """Put each message of the pages of errors into the index, and a link to it beside it."""
+    messages: list[nodes.TextElement] = []
+    if app.env.docname == "errors":
+        messages = [one for one in tree.findall(nodes.paragraph) if one["ids"]]
+    elif app.env.docname == "troubleshooting":
+        messages = list(tree.findall(nodes.term))
+    for message in messages:
+        text = message.children[0].astext()
+        if not message["ids"]:
+            message["ids"].append(nodes.make_id(text))
+        # A semicolon would make an entry of two levels.
+        entry = ("single", text.replace(";", ",").removeprefix("… "), message["ids"][0], "", None)
+        message += nodes.reference("", "¶", refid=message["ids"][0], classes=["headerlink"])
+        message.insert(0, addnodes.index(entries=[entry]))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("doctree-read", link_pages)
+    app.connect("doctree-read", index_messages)
     return {"parallel_read_safe": True}

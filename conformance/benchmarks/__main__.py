@@ -117,7 +117,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def _as_user(options: argparse.Namespace, words: Sequence[str], wanted: Sequence[str]) -> None:
     """Go on in name spaces of our own, with memory to work in; then as that user.
 
-    Before that programs are installed, and images built in that memory, where dpkg waits for no disk.
+    Before that programs are installed, and images built in that memory: dpkg waits for no disk
+    there.
     With the first process of a name space all others end, registries and what podman leaves behind,
     and with the last the memory is free. A shell is the first, because it buries who has no parent.
     """

@@ -38,6 +38,9 @@ a semicolon; {VALUE} stands for what is put in when it happens. What to do about
 told in `Troubleshooting <troubleshooting.rst>`_. An error begins with ``cwl-userspace:``, and its
 exit code stands here; ``cwl-userspace --debug VERB`` shows where it comes from. What has no
 sentence of its own (``no such file or directory: ...``) is the system's word for it.
+
+Each can be linked to. Its anchor is made of its class and its words, ``x`` for what is put in:
+``errors.html#offline-no-image-x-in-the-store-and-the-network-must-not-be-asked-x``.
 """
 
 
@@ -47,28 +50,45 @@ def page() -> str:
 
 
 def _lines() -> Iterator[str]:
-    grouped: dict[str, dict[str, Message]] = {}
-    for message in messages():
-        # What is only put in has its sentence elsewhere.
-        if sum(map(str.isalpha, message.text)) > 3 and not message.text[0].isupper():
-            grouped.setdefault(message.error, {}).setdefault(message.text, message)
+    found = listed()
     yield from heading("Every error", "=")
     yield MADE
     yield ""
     yield _HEAD
     for name in SEE:
-        yield from _section(name, grouped.get(name, {}))
+        yield from _section(name, {key: one for key, one in found.items() if one[0].error == name})
 
 
-def _section(name: str, found: Mapping[str, Message]) -> Iterator[str]:
+def anchor(message: Message) -> str:
+    """What an address of a message ends with; the same as long as its class and words are."""
+    words = re.findall(f"[a-z0-9]+|{VALUE}+", message.text.lower())
+    return "-".join([message.error.lower(), *("x" if VALUE in word else word for word in words)])
+
+
+def listed() -> dict[str, list[Message]]:
+    """The messages that have a sentence of their own, by anchor, one for each hint."""
+    found: dict[str, list[Message]] = {}
+    for message in messages():
+        # What is only put in has its sentence elsewhere.
+        if sum(map(str.isalpha, message.text)) > 3 and not message.text[0].isupper():
+            alike = found.setdefault(anchor(message), [])
+            if message.hint not in [one.hint for one in alike]:
+                alike.append(message)
+    return found
+
+
+def _section(name: str, found: Mapping[str, list[Message]]) -> Iterator[str]:
     kind = getattr(errors, name)
     yield from heading(name, "-")
     yield f"{inspect.getdoc(kind)} Exit code {kind.exit_code}; see {SEE[name]}."
     yield ""
-    for text in sorted(found):
-        yield f"* {_literal(text)}"
-        if found[text].hint:
-            yield f"  -- {_literal(found[text].hint)}"
+    for key in sorted(found, key=lambda key: found[key][0].text):
+        yield f"* .. _{key}:"
+        yield ""
+        yield f"  {_literal(found[key][0].text)}"
+        hints = [_literal(one.hint) for one in found[key] if one.hint.strip(VALUE)]
+        if hints:
+            yield f"  -- {', or '.join(hints)}"
     yield ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from pathlib import Path
 
@@ -22,8 +23,9 @@ class _Nothing(Directive):
         return []
 
 
+@functools.cache
 def document(page: Path) -> tuple[nodes.document, str]:
-    """The tree of a page, and what docutils complains of."""
+    """The tree of a page, which nobody changes, and what docutils complains of."""
     for name in ("toctree", "automodule"):
         directives.register_directive(name, _Nothing)
     said = io.StringIO()

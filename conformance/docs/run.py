@@ -51,7 +51,8 @@ class Session:
         """Do all of it, in a place that is removed afterwards."""
         place = Path(tempfile.mkdtemp(prefix="docs-", dir=self._given.scratch))
         config = _CONFIG.format(images=self._given.images)
-        reader = Reader(place, config, bool(self._page.get("bare")), {"CHECKOUT": str(TOP)})
+        known = {"CHECKOUT": str(TOP), "IMAGES": str(self._given.images)}
+        reader = Reader(place, config, bool(self._page.get("bare")), known)
         try:
             if self._prepared(reader):
                 for step in self._steps:

@@ -56,14 +56,16 @@ def announce() -> None:
         raise WorkflowException(str(error)) from None
     _announced.append(engine.name)
     _logger.info("containers are run by %s with the engine %s", COMMAND, engine.name)
-    for sentence in _cautions(engine):
+    for sentence in _unkept(engine):
         _logger.warning("%s", sentence)
+    for note in engine.notes():
+        _logger.info("%s", note)
 
 
-def _cautions(engine: Engine) -> list[str]:
+def _unkept(engine: Engine) -> list[str]:
     kept = said(engine)
     return [
         f"the engine {engine.name} cannot promise {promise}: {kept[promise]}"
         for promise in _ASKED_BY_CWLTOOL
         if kept[promise]
-    ] + list(engine.notes())
+    ]
