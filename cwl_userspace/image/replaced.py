@@ -48,9 +48,11 @@ class Replaced:
             max((self._before[0] + files) // _PART, _FILES),
             max((self._before[1] + size) // _PART, _BYTES),
         )
+        before = self._files, self._bytes
         fits, is_directory = self._count(place, most)
         if not fits:
             remove_tree(place)
+            self._files, self._bytes = before
         return is_directory
 
     def _make(self) -> None:

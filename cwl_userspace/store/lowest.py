@@ -45,9 +45,15 @@ def copy_lowest(
 
 
 def copy_replaced(directory: str, private: str, layers: int, link: bool) -> None:
-    """Copy what the lowest ``layers`` of a tree have replaced, to where those of another will."""
+    """Copy what the lowest ``layers`` of a tree have replaced, to where those of another will.
+
+    Another user's may be closed to us. Then it lacks here, which whoever wants it will see.
+    """
     theirs, ours = (os.path.join(place, REPLACED) for place in (directory, private))
-    names = os.listdir(theirs) if os.path.isdir(theirs) else []
+    try:
+        names = os.listdir(theirs)
+    except (FileNotFoundError, PermissionError):
+        names = []
     wanted = [name for name in names if layer_of(name) < layers]
     if wanted:
         os.mkdir(ours, 0o700)

@@ -315,6 +315,26 @@ def test_a_tree_of_an_earlier_release_is_no_beginning(shop: Shop) -> None:
     assert shop.put(LOWER, SIBLING)[1] == 2
 
 
+def test_what_another_user_keeps_to_himself_stops_nobody_from_going_on_from_his_tree(
+    shop: Shop,
+) -> None:
+    record, _ = shop.put(LOWER, UPPER)
+    closed = shop.tree(record).parent / REPLACED
+    closed.chmod(0)  # root is not kept out by that
+    try:
+        assert shop.put(LOWER, UPPER, TOP)[1] == 1
+    finally:
+        closed.chmod(0o700)
+
+
+def test_what_is_too_much_to_be_kept_leaves_room_for_what_is_not(shop: Shop) -> None:
+    many = [tars.file(f"many/{number}", b"x") for number in range(200)]
+    below = tars.layer(*many, tars.file("few", b"1"))
+    record, _ = shop.put(below, tars.layer(tars.whiteout("many")), tars.layer(tars.whiteout("few")))
+    kept = shop.tree(record).parent / REPLACED
+    assert [path.name for path in kept.iterdir()] == ["2.1"]
+
+
 def test_little_is_kept_of_what_is_replaced(shop: Shop) -> None:
     large, many = bytes(range(256)) * 2000, [f"many/{n}" for n in range(100)]
     lower = tars.layer(
