@@ -276,7 +276,7 @@ def _pax_records(body: bytes, data: Bytes) -> Iterator[tuple[bytes, bytes]]:
         space = body.find(b" ", position, position + 20)
         digits = body[position:space] if space > 0 else b""
         end = position + int(digits) if digits.isdigit() else 0
-        if not space < end <= len(body) or body[end - 1] != 0x0A:
+        if not 0 < space < end <= len(body) or body[end - 1] != 0x0A:
             raise data.damaged("has a damaged extended header")
         key, equals, value = body[space + 1 : end - 1].partition(b"=")
         if not equals:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 from tests.containers import Home, Tar, shell_layer
 
@@ -16,6 +19,13 @@ DOORS = {
     "extension": ("cwltool-userspace",),
     "user-space": ("cwltool", "--user-space-docker-cmd=cwl-userspace"),
 }
+
+
+def since(release: str) -> pytest.MarkDecorator:
+    """A mark for what cwltool itself can do only since a release."""
+    found = importlib.metadata.version("cwltool")
+    older = [int(n) for n in found.split(".")[:3]] < [int(n) for n in release.split(".")]
+    return pytest.mark.skipif(older, reason=f"needs cwltool {release}, this is {found}")
 
 
 class Done(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.containers import ENGINES, Home, shell_layer
-from tests.cwl.documents import SCRIPTS, cwltool, tool
+from tests.cwl.documents import SCRIPTS, cwltool, since, tool
 from tests.dynamic import compiled
 
 # Starts N processes as an MPI launcher does: each with variables and an open socket. Whoever has
@@ -64,6 +64,7 @@ int main(int argc, char **argv) {
 """
 
 
+@since("3.1.20250715140722")  # before, MPI or Docker could be required, but not both
 @pytest.mark.parametrize("engine", ENGINES)
 def test_ranks_run_at_once_and_know_each_other(home: Home, engine: str, tmp_path: Path) -> None:
     program = compiled(tmp_path, "rank", RANK, "-static")

@@ -46,6 +46,11 @@ PIECE = st.sampled_from(
 @MANY
 @given(st.one_of(st.text(), st.lists(PIECE, max_size=8).map("".join)))
 def test_whatever_a_name_is_it_is_read_or_refused(text: str) -> None:
+    read_name(text)
+
+
+def read_name(text: str) -> None:
+    """What is said of a name holds, if it is one."""
     try:
         reference = ImageReference.parse(text)
     except InvalidReference as error:
@@ -104,6 +109,7 @@ WHOLE: tuple[dict[str, Any], ...] = (
     },
     {"rootfs": {"type": "layers", "diff_ids": ["sha256:" + "b" * 64]}, "config": {"Env": ["A=1"]}},
 )
+WHOLE_BYTES = tuple(json.dumps(whole).encode() for whole in WHOLE)
 
 
 @st.composite
@@ -148,7 +154,7 @@ def test_whatever_a_document_says_it_is_read_or_refused(document: Any) -> None:
 
 @MANY
 @given(
-    st.sampled_from(WHOLE).map(lambda whole: json.dumps(whole).encode()),
+    st.sampled_from(WHOLE_BYTES),
     st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=3)), max_size=3),
     st.integers(0, 400),
 )

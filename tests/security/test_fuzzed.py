@@ -100,6 +100,11 @@ def read(data: bytes, size: int, whole: bool) -> list[object]:
 def test_an_archive_is_the_same_in_whatever_pieces_it_comes(
     data: bytes, size: int, whole: bool
 ) -> None:
+    read_alike(data, size, whole)
+
+
+def read_alike(data: bytes, size: int, whole: bool) -> None:
+    """The reader makes the same of an archive in pieces of a size and in one."""
     assert read(data, size, whole) == read(data, len(data) + 1, whole)
 
 

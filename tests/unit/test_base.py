@@ -27,6 +27,7 @@ from cwl_userspace.store.records import Record
 from cwl_userspace.store.remove import remove_image
 from cwl_userspace.store.store import CONTENTS, REPLACED, Store
 from tests import tars
+from tests.containers import settled
 from tests.fuzzing import examples
 from tests.images import NAME, oci_directory, sha256
 from tests.layer_model import Entry, packed
@@ -405,6 +406,7 @@ def blobs(shop: Shop) -> int:
 
 
 def drop_trees(shop: Shop) -> None:
+    assert settled(Path(shop.store.path)), "else who syncs a tree takes its mark away meanwhile"
     for tree in Path(shop.store.path, "trees").iterdir():
         remove_tree(str(tree))  # its mark may go by itself meanwhile
 

@@ -126,3 +126,11 @@ def test_many_extended_headers_need_no_memory() -> None:
 def test_what_cannot_be_is_refused_by_name(member: bytes, reason: str) -> None:
     with pytest.raises(LayerError, match=reason):
         read(member, tars.file("f"))
+
+
+@pytest.mark.parametrize("before", [b"", tars.record("path", "p")])
+@pytest.mark.timeout(20)
+def test_extended_records_without_a_length_have_an_end(before: bytes) -> None:
+    """With no blank in sight, and a newline in the end, the reader began anew for ever."""
+    with pytest.raises(LayerError, match="damaged extended header"):
+        read(tars.pax(before + b"as-long-as-any-number=x\n"), tars.file("f"))
