@@ -114,11 +114,12 @@ class Authenticator:
                 f"log in again (cwl-userspace login {self._registry}) or ask its owner for access",
             )
         files = ", ".join(self._credentials.files) or "no file"
+        trouble = f"; {self._credentials.trouble}" if self._credentials.trouble else ""
         return AuthenticationError(
             f"{label} refuses access to {repository} without a login{said}",
             "check the name; if the image is private: cwl-userspace login "
             f"{self._registry}, or name a file with logins in REGISTRY_AUTH_FILE "
-            f"(looked in {files})",
+            f"(looked in {files}{trouble})",
         )
 
     def _obtain(

@@ -38,10 +38,14 @@ class Login(NamedTuple):
 
 
 class Credentials:
-    """The logins in some files, the first file that has one for a registry deciding."""
+    """The logins in some files, the first file that has one for a registry deciding.
+
+    ``trouble`` is why a store of logins could not be asked, in words, or nothing.
+    """
 
     def __init__(self, files: Sequence[str] = ()) -> None:
         self.files = tuple(files)
+        self.trouble = ""
         self._fixed: Login | None = None
 
     @classmethod
@@ -71,8 +75,29 @@ class Credentials:
             return self._fixed
         for path in self.files:
             document = read_file(path)
-            if document is not None and (found := _find(document, path, registry, repository)):
+            if document is not None and (found := self._find(document, path, registry, repository)):
                 return found
+        return None
+
+    def _find(
+        self, document: dict[str, Any], path: str, registry: str, repository: str
+    ) -> Login | None:
+        """Docker's order: the helper of the registry, the store for all, the file itself."""
+        own = _own_helper(document, path, registry)
+        if own:
+            return _from_helper(own, registry)
+        if store := helper_of(document, path, registry):
+            try:
+                if (found := _from_helper(store, registry)) is not None:
+                    return found
+            except SettingsError as error:
+                # A file copied from a desktop names its key ring, and a key ring may be locked;
+                # public images need no login.
+                self.trouble = error.message
+        auths = _by_name(_object(document.get("auths"), path, "auths"))
+        for key in _keys(registry, repository):
+            if key in auths:
+                return _entry(_object(auths[key], path, f"the entry for {key}"), path, key)
         return None
 
 
@@ -94,25 +119,6 @@ def read_file(path: str) -> dict[str, Any] | None:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise SettingsError(f"the logins in {path} are not JSON: {reason}", hint) from None
     return _object(document, path, "the file")
-
-
-def _find(document: dict[str, Any], path: str, registry: str, repository: str) -> Login | None:
-    """Docker's order: the helper of the registry, the store for all, the file itself."""
-    own = _own_helper(document, path, registry)
-    if own:
-        return _from_helper(own, registry)
-    if store := helper_of(document, path, registry):
-        try:
-            if (found := _from_helper(store, registry)) is not None:
-                return found
-        except credhelper.HelperMissing:
-            # A file copied from a desktop names its key ring; public images need no login.
-            pass
-    auths = _by_name(_object(document.get("auths"), path, "auths"))
-    for key in _keys(registry, repository):
-        if key in auths:
-            return _entry(_object(auths[key], path, f"the entry for {key}"), path, key)
-    return None
 
 
 def helper_of(document: dict[str, Any], path: str, registry: str) -> str:

@@ -14,10 +14,6 @@ _PATIENCE = 60.0
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
-class HelperMissing(SettingsError):
-    """The program is not installed."""
-
-
 class Secret(NamedTuple):
     """What a helper knows about a server."""
 
@@ -63,7 +59,7 @@ def _call(helper: str, verb: str, told: bytes) -> tuple[str, subprocess.Complete
             [program, verb], input=told, capture_output=True, timeout=_PATIENCE
         )
     except FileNotFoundError:
-        raise HelperMissing(
+        raise SettingsError(
             f"the credential helper {program} is not installed", "install it or log in again"
         ) from None
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -186,6 +186,18 @@ def test_a_store_that_is_not_installed_leaves_it_to_the_file(tmp_path: Path) -> 
     assert login.username == "file"
 
 
+def test_a_store_that_fails_leaves_it_to_the_file_and_says_why(helper: Path) -> None:
+    answer(helper, "the key ring is locked", 1)
+    found = auths(helper, {"r.example": entry("file")}, credsStore="keys")
+    login = found.login("r.example", "x")
+    assert login is not None
+    assert login.username == "file"
+    assert found.login("public.example", "x") is None
+    assert found.trouble == (
+        "docker-credential-keys failed for public.example: 'the key ring is locked'"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
