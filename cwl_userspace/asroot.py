@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 from cwl_userspace import nsidentity, subids
 from cwl_userspace.image import confine
@@ -44,18 +43,6 @@ def reading(work: Callable[[], list[str]]) -> list[str]:
     """
     found = None if os.geteuid() == 0 else _as_root(work)
     return work() if found is None else found
-
-
-def exit_code(work: Callable[[], int]) -> int:
-    """The exit code of ``work``, which reads whole trees, done as ``reading`` does it."""
-    code = reading(lambda: [str(_flushed(work))])
-    return int(code[0])
-
-
-def _flushed(work: Callable[[], int]) -> int:
-    code = work()
-    sys.stdout.flush()
-    return code
 
 
 def remove_tree(path: str) -> None:

@@ -47,9 +47,11 @@ def command(context: Context, argv: Sequence[str]) -> int:
     follow = words.flag("follow-link")
     if source:
         there = seen(context, source)
-        return _done(there, lambda: _out(there, from_path, to_path, follow))
-    there = seen(context, target)
-    return _done(there, lambda: _into(there, from_path, to_path, follow))
+        _done(there, lambda: _out(there, from_path, to_path, follow))
+    else:
+        there = seen(context, target)
+        _done(there, lambda: _into(there, from_path, to_path, follow))
+    return 0
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -60,19 +62,22 @@ def _split(text: str) -> tuple[str, str]:
     return container, path
 
 
-def _done(there: Seen, work: Callable[[], int]) -> int:
+def _done(there: Seen, work: Callable[[], None]) -> None:
     """The modes of a stored tree do not keep its owner out."""
-    return with_rights(work) if there.stored else work()
+    if there.stored:
+        with_rights(work)
+    else:
+        work()
 
 
-def _out(there: Seen, path: str, target: str, follow: bool) -> int:
+def _out(there: Seen, path: str, target: str, follow: bool) -> None:
     follow = follow or _asks_for_directory(path)
     root, inner, _ = there.at(path, follow)
     source = find(Root(root), os.fsencode(inner), follow, path)
     _check(source, path)
     if target != _STREAM:
         _copy(source, path, _on_host(target, True), target)
-        return 0
+        return
 
     def produce(write: Write) -> None:
         for entry, content in entries(source, _name(source, path), lambda identity: False):
@@ -81,10 +86,9 @@ def _out(there: Seen, path: str, target: str, follow: bool) -> int:
         write(END)
 
     write_archive("cp", "", produce)
-    return 0
 
 
-def _into(there: Seen, path: str, target: str, follow: bool) -> int:
+def _into(there: Seen, path: str, target: str, follow: bool) -> None:
     root, inner, read_only = there.at(target, True)
     if read_only:
         raise failure(f"{target!r} is read-only in the container", "choose another place")
@@ -94,11 +98,10 @@ def _into(there: Seen, path: str, target: str, follow: bool) -> int:
             raise failure(f"{target!r} is no directory of the container", "make it first")
         data = tar.Bytes(decompressed(_standard_input(), "standard input"), "standard input")
         Writer(place.root, place.parts, data).write(archived(data))
-        return 0
+        return
     source = _on_host(path, follow)
     _check(source, path)
     _copy(source, path, place, target)
-    return 0
 
 
 def _copy(source: Place, path: str, target: Place, to_path: str) -> None:

@@ -58,11 +58,11 @@ def command(context: Context, argv: Sequence[str]) -> int:
         TAR_ZST: lambda: write_archive("flatten", _file(target), lambda write: _zst(rootfs, write)),
         SQUASHFS: lambda: _squashfs(context, rootfs, target),
     }[form]
-    code = with_rights(work)
-    if code == 0 and config:
+    with_rights(work)
+    if config:
         text = configuration(record)
         write_archive("flatten", config, lambda write: write(text))
-    return code
+    return 0
 
 
 def configuration(record: Record) -> bytes:

@@ -44,10 +44,12 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if os.path.isdir(place):
         tree = os.path.realpath(place)
         chunks = tree_bytes(tree, made_here=sorted({tree, os.path.abspath(place)} - {"/"}))
-        return with_rights(lambda: add_tree(context, place, chunks, names, config))
-    if squashfs.is_squashfs(place):
-        return with_rights(lambda: _squashfs(context, place, names, config))
-    return add_tree(context, place, _chunks(context, place), names, config)
+        with_rights(lambda: add_tree(context, place, chunks, names, config))
+    elif squashfs.is_squashfs(place):
+        with_rights(lambda: _squashfs(context, place, names, config))
+    else:
+        add_tree(context, place, _chunks(context, place), names, config)
+    return 0
 
 
 def add_tree(
@@ -56,7 +58,7 @@ def add_tree(
     chunks: Iterator[bytes],
     names: Sequence[ImageReference],
     config: Mapping[str, Any],
-) -> int:
+) -> None:
     """File the image of a tree, which is given as the bytes of a tar, and print its id."""
     tarball = Tarball(chunks, "standard input" if place == "-" else place)
     image = tarball.only_image(Platform.host(), config)
@@ -64,17 +66,16 @@ def add_tree(
         record = add(context.store, image, tarball, names, progress, whiteouts=False)
     tell(context, place, record)
     print(record.id)
-    return 0
 
 
 def _squashfs(
     context: Context, place: str, names: Sequence[ImageReference], config: Mapping[str, Any]
-) -> int:
+) -> None:
     context.store.prepare()
     with workspace(context.store) as private:
         tree = os.path.join(private, "unpacked")
         squashfs.unpack(place, tree, context.environ)
-        return add_tree(context, place, tree_bytes(tree), names, config)
+        add_tree(context, place, tree_bytes(tree), names, config)
 
 
 def _config(path: str) -> Mapping[str, Any]:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from cwl_userspace import asroot
-from cwl_userspace.cli import guarded
+from cwl_userspace.errors import UserspaceError
 
 
-def with_rights(work: Callable[[], int | None]) -> int:
-    """The exit code of ``work``, 0 where it has none.
+def with_rights(work: Callable[[], object]) -> None:
+    """Do something that changes nothing of this process: it may be done in a child.
 
-    It may be done in a child, so its errors are said there, and it changes nothing of this process.
+    What it prints is printed, and an error of ours is raised, as if it were done here.
     """
-    return asroot.exit_code(lambda: guarded(lambda: work() or 0))
+
+    def attempt() -> list[str]:
+        try:
+            work()
+        except UserspaceError as error:
+            return [error.message, error.hint, str(error.exit_code)]
+        finally:
+            sys.stdout.flush()
+        return []
+
+    failure = asroot.reading(attempt)
+    if failure:
+        message, hint, code = failure
+        error = UserspaceError(message, hint)
+        error.exit_code = int(code)
+        raise error

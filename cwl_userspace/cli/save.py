@@ -37,7 +37,8 @@ def command(context: Context, argv: Sequence[str]) -> int:
     _check(form, output)
     context.store.check()
     images = _images(context, words.arguments)
-    return with_rights(lambda: _save(images, form, output))
+    with_rights(lambda: _save(images, form, output))
+    return 0
 
 
 def _check(form: str, output: str) -> None:

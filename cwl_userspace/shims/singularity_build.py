@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, Words, parse
-from cwl_userspace.errors import ImageError, UsageError
+from cwl_userspace.errors import UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.shims.singularity_environment import said
 from cwl_userspace.shims.singularity_file import holds, of_tree, write
@@ -125,8 +125,7 @@ def packed(context: Context, sandbox: Sandbox) -> Record:
                 file.write(of_tree(context, sandbox.path, sandbox.path).id.hex.encode())
                 file.flush()
 
-            if with_rights(work):
-                raise ImageError(f"{sandbox.path} was not read", "the reason is above")
+            with_rights(work)
         return by_id(context.store, pipe.read().decode())
 
 

@@ -73,8 +73,7 @@ def _pack(context: Context, record: Record, target: str) -> None:
     rootfs = context.stored_tree(record)
     with workspace(context.store) as private:
         said = os.path.join(private, "config")
-        if with_rights(lambda: _write(record.document, rootfs, private, said, target)):
-            raise ImageError(f"{target} was not written", "the reason is above")
+        with_rights(lambda: _write(record.document, rootfs, private, said, target))
         with open(said, "rb") as file:
             config = file.read()
     identifier = Digest(hashlib.sha256(config).hexdigest())
@@ -213,8 +212,7 @@ def _squashfs(context: Context, path: str, offset: int) -> Record:
             with open(said, "x", encoding="utf-8") as file:
                 file.write(record.to_json())
 
-        if with_rights(work):
-            raise ImageError(f"{path} was not read", "the reason is above")
+        with_rights(work)
         with open(said, "rb") as file:
             return Record(json.loads(file.read()), context.store.path)
 

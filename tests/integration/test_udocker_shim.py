@@ -178,7 +178,7 @@ def test_what_is_wrong_is_one_line_and_the_exit_code_1(udocker: Udocker) -> None
         "nosuchverb", "images --bad", "images word", "ps word", "run", "run --bad fedora", "pull",
         "rm nosuch", "rmi nosuch", "inspect nosuch", "clone nosuch", "protect nosuch",
         "setup --execmode=P1 nosuch", "load -i nosuch", "import nosuch", "export -o x nosuch",
-        "save -o x nosuch", "import / root", "import --tocontainer /",
+        "save -o x nosuch", "import / root", "import --tocontainer /", "save -o /no/such/x fedora",
         "tag fedora fedora", "rename nosuch one", "run --pull=never nosuch id",
         "logout -a", "manifest fedora",
     )  # fmt: skip
