@@ -127,9 +127,11 @@ def _debugged(words: Sequence[str]) -> bool:
         return False
 
 
-def guarded(command: Callable[[], int], debugged: Callable[[], bool] = lambda: False) -> int:
+def guarded(
+    command: Callable[[], int], debugged: Callable[[], bool] = lambda: False, failed: int = 125
+) -> int:
     """Run a command; every error becomes one line of text and an exit code, unless ``debugged``,
-    which is asked where there is one.
+    which is asked where there is one. ``failed`` is the code of what the system refuses.
     """
     try:
         return command()
@@ -155,7 +157,7 @@ def guarded(command: Callable[[], int], debugged: Callable[[], bool] = lambda: F
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "make room, or choose another place" if full else "see cwl-userspace doctor"
         complain(f"{(error.strerror or str(error)).lower()}{about}; {hint}")
-        return 125
+        return failed
 
 
 def _dispatch(words: list[str], usage: Usage | None) -> int:

@@ -68,7 +68,9 @@ def seconds(text: str, option: str) -> float:
     try:
         found = float(text)
     except ValueError:
-        raise UsageError(f"{option} is {text!r}", "expected a number of seconds") from None
+        found = float("nan")
+    if found != found:  # which "nan" is, too
+        raise UsageError(f"{option} is {text!r}", "expected a number of seconds")
     return found if found >= 0 else float("inf")
 
 

@@ -75,7 +75,7 @@ _REFUSED = {
 
 def entry(name: str) -> NoReturn:
     """What an executable of this name does: run its command line and end with its exit code."""
-    finish(guarded(lambda: _with_its_codes(name)))
+    finish(guarded(lambda: _with_its_codes(name), failed=_FAILED))
 
 
 def _with_its_codes(name: str) -> int:
