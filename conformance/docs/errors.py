@@ -40,7 +40,7 @@ exit code stands here; ``cwl-userspace --debug VERB`` shows where it comes from.
 sentence of its own (``no such file or directory: ...``) is the system's word for it.
 
 Each can be linked to. Its anchor is made of its class and its words, ``x`` for what is put in:
-``errors.html#offline-no-image-x-in-the-store-and-the-network-must-not-be-asked-x``.
+``errors.html#imageerror-x-is-in-use-by-x``. The index has all of them.
 """
 
 
