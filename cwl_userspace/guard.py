@@ -10,6 +10,7 @@ import struct
 
 from cwl_userspace.kernel import modeguard, syscalls
 from cwl_userspace.kernel.modecalls import Call
+from cwl_userspace.lineage import parent_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Guard:
         # It may have been killed, and its number be that of somebody else since.
         above = pid
         while above != os.getpid():
-            above = _parent(above)
+            above = parent_of(above)
             if not above:
                 os.close(process)
                 raise OSError(errno.EPERM, os.strerror(errno.EPERM))
@@ -152,15 +153,6 @@ class Guard:
                 self._receive()
             elif self._ours not in ready or not word:
                 raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-
-def _parent(pid: int) -> int:
-    """The parent of a process; 0 if there is none (proc(5))."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except (OSError, IndexError):
-        return 0
 
 
 def _pipe() -> tuple[int, int]:

@@ -35,6 +35,30 @@ def name_of(pid: int) -> str:
         return ""
 
 
+def stat_of(pid: int) -> list[bytes]:
+    """What proc(5) has in ``stat`` of a process, from its state on; nothing for one that is gone.
+
+    What comes before may hold spaces and parentheses.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def start_of(pid: int) -> str:
+    """When a process started, in ticks since boot, by which another of its number is told from it;
+    empty for one that is gone.
+    """
+    return b"".join(stat_of(pid)[19:20]).decode()
+
+
+def parent_of(pid: int) -> int:
+    """The parent of a process; 0 if there is none."""
+    return int(b"".join(stat_of(pid)[1:2]) or 0)
+
+
 def descendants(top: int) -> list[int]:
     """All processes below one, as they are now."""
     children: dict[int, list[int]] = {}
@@ -96,13 +120,6 @@ def _any_left() -> bool:
 
 
 def _processes() -> list[tuple[int, int]]:
-    """Every process and its parent (proc(5): the name may hold spaces and parentheses)."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    found.append((int(name), int(file.read().rpartition(b")")[2].split()[1])))
-            except (OSError, IndexError):
-                continue
-    return found
+    """Every process and its parent."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [(pid, int(fields[1])) for pid in pids if (fields := stat_of(pid))]

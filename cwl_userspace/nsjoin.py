@@ -7,6 +7,7 @@ import fcntl
 import os
 
 from cwl_userspace.kernel import syscalls as sys_
+from cwl_userspace.lineage import start_of
 
 # ioctl_ns(2): the user name space that a name space belongs to (Linux 4.9).
 _NS_GET_USERNS = 0xB701
@@ -59,9 +60,7 @@ def _open(pid: int, start: str, name: str) -> int:
 
 
 def _check(pid: int, start: str) -> None:
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    if fields[19].decode() != start:
+    if start_of(pid) != start:
         raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 

@@ -36,6 +36,25 @@ PROMISES = (
 )
 
 
+# Below this version of Landlock truncate(2) goes past it.
+LANDLOCK_NEEDED = 3
+
+
+def by_landlock(version: int) -> dict[str, str]:
+    """What Landlock alone keeps, for an engine that mounts nothing, with the reason if it does not.
+
+    It also keeps what is bound from looking into other processes (Linux 5.13).
+    """
+    lacking = (
+        "" if version >= LANDLOCK_NEEDED else f"the kernel's Landlock is {version}, not 3 or newer"
+    )
+    return {
+        CLEAN_ENVIRONMENT: lacking and f"/proc tells the host's, and {lacking}",
+        READ_ONLY_BINDS: lacking,
+        READ_ONLY_ROOT: lacking,
+    }
+
+
 class Launch:
     """How to start a container; plain values, so that two launches can be compared.
 

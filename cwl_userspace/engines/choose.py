@@ -6,7 +6,7 @@ through the entry point group ``cwl_userspace.engines``: its name, and such a fu
 
 from __future__ import annotations
 
-from cwl_userspace.engines import probe
+from cwl_userspace.engines import probe, promises
 from cwl_userspace.errors import EngineError
 
 TYPE_CHECKING = False
@@ -71,8 +71,8 @@ def choose(
     for name in PREFERRED if wanted == AUTO else (wanted,):
         engine = make(name, settings, environ)
         reason = engine.unavailable()
-        if reason is None and promise and engine.promises()[promise]:
-            reason = f"it cannot promise {promise}: {engine.promises()[promise]}"
+        if reason is None and promise and (lacking := promises.said(engine)[promise]):
+            reason = f"it cannot promise {promise}: {lacking}"
         if reason is None:
             return engine
         reasons.append(f"{name}: {reason}")

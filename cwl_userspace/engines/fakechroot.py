@@ -12,15 +12,14 @@ import os
 
 from cwl_userspace.engines import probe
 from cwl_userspace.engines.base import (
-    CLEAN_ENVIRONMENT,
     EMULATED_ROOT,
+    LANDLOCK_NEEDED,
     NETWORK_OFF,
     PRIVATE_PIDS,
     PRIVATE_ROOT,
     PROMISES,
-    READ_ONLY_BINDS,
-    READ_ONLY_ROOT,
     Launch,
+    by_landlock,
 )
 from cwl_userspace.engines.fakechroot_image import library_path, program_in
 from cwl_userspace.engines.fakechroot_tree import Tree
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 HINT = "install the package fakechroot"
 _LIBRARY = "fakechroot/libfakechroot.so"
-_LANDLOCK_NEEDED = 3
 # Without these, which the program finds among its own, there is no fakechroot.
 OWN_VARIABLES = (
     *("FAKECHROOT", "FAKECHROOT_BASE", "FAKECHROOT_EXCLUDE_PATH", "FAKECHROOT_VERSION", "PWD"),
@@ -83,17 +81,12 @@ class Fakechroot:
 
     def promises(self) -> Mapping[str, str]:
         """What a library can keep, and what seccomp and Landlock add."""
-        landlock = self._facts["landlock"] >= _LANDLOCK_NEEDED
         no_seccomp = "" if self._facts["seccomp"] else "the kernel has no seccomp filters"
-        no_landlock = f"the kernel's Landlock is {self._facts['landlock']}, not 3 or newer"
         return {
             **dict.fromkeys(PROMISES, ""),
-            # Landlock keeps what is bound from looking into other processes (Linux 5.13).
-            CLEAN_ENVIRONMENT: "" if landlock else f"/proc tells the host's, and {no_landlock}",
+            **by_landlock(self._facts["landlock"]),
             PRIVATE_ROOT: "what goes past the C library sees the host's files",
             NETWORK_OFF: no_seccomp,
-            READ_ONLY_BINDS: "" if landlock else no_landlock,
-            READ_ONLY_ROOT: "" if landlock else no_landlock,
             PRIVATE_PIDS: "fakechroot has no process name space",
             EMULATED_ROOT: no_seccomp,
         }
@@ -174,7 +167,7 @@ class Fakechroot:
         )
 
     def _protection(self, tree: Tree) -> list[list[Any]]:
-        if self._facts["landlock"] < _LANDLOCK_NEEDED:
+        if self._facts["landlock"] < LANDLOCK_NEEDED:
             return []
         return [["restrict_writes", tree.writable]]
 

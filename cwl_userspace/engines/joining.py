@@ -83,7 +83,7 @@ class Joining:
         self._check_directory(program.working_dir)
         if self.engine == "proot":
             return self._by_proot(program)
-        start = _start(self._pid)
+        start = lineage.start_of(self._pid)
         if not start:
             raise EngineError(_NO_SUCH_PROCESS, "see cwl-userspace ps -a")
         launch = self._launch
@@ -239,14 +239,6 @@ def _dropped(pid: int) -> list[int]:
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
         kept = next((int(line.split()[1], 16) for line in file if line.startswith("CapBnd:")), 0)
     return [number for number in range(64) if not kept >> number & 1]
-
-
-def _start(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19].decode()
-    except (OSError, IndexError):
-        return ""
 
 
 def _limits(launch: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,12 @@ import os
 
 from cwl_userspace.engines import probe
 from cwl_userspace.engines.base import (
-    CLEAN_ENVIRONMENT,
+    LANDLOCK_NEEDED,
     NETWORK_OFF,
     PRIVATE_PIDS,
     PROMISES,
-    READ_ONLY_BINDS,
-    READ_ONLY_ROOT,
     Launch,
+    by_landlock,
 )
 from cwl_userspace.engines.bound import SHIM, Bound, writes_to_copy
 from cwl_userspace.engines.lookup import find_program, on_path
@@ -41,8 +40,6 @@ HINT = (
 )
 # Where programs that were fetched are kept, below the store.
 TOOLS = "tools"
-# Below this version truncate(2) goes past Landlock.
-_LANDLOCK_NEEDED = 3
 _LOADER = "proot/loader"
 _LOCATOR = "/dev/.cwl-userspace-locator"
 
@@ -98,15 +95,10 @@ class Proot:
 
     def promises(self) -> Mapping[str, str]:
         """What seccomp and Landlock make possible; processes of the host are always to be seen."""
-        landlock = self._facts["landlock"] >= _LANDLOCK_NEEDED
-        no_landlock = f"the kernel's Landlock is {self._facts['landlock']}, not 3 or newer"
         return {
             **dict.fromkeys(PROMISES, ""),
-            # Landlock keeps what is bound from looking into other processes (Linux 5.13).
-            CLEAN_ENVIRONMENT: "" if landlock else f"/proc tells the host's, and {no_landlock}",
+            **by_landlock(self._facts["landlock"]),
             NETWORK_OFF: "" if self._facts["seccomp"] else "the kernel has no seccomp filters",
-            READ_ONLY_BINDS: "" if landlock else no_landlock,
-            READ_ONLY_ROOT: "" if landlock else no_landlock,
             PRIVATE_PIDS: "proot has no process name space",
         }
 
@@ -205,11 +197,11 @@ class Proot:
 
     def copies(self, spec: ContainerSpec) -> bool:
         """Emulated root means to write to the root; and without Landlock nothing protects it."""
-        unprotected = self._facts["landlock"] < _LANDLOCK_NEEDED and not spec.own_tree
+        unprotected = self._facts["landlock"] < LANDLOCK_NEEDED and not spec.own_tree
         return writes_to_copy(spec) or unprotected
 
     def _protection(self, spec: ContainerSpec, plan: Bound, private: str) -> list[list[Any]]:
-        if self._facts["landlock"] < _LANDLOCK_NEEDED:
+        if self._facts["landlock"] < LANDLOCK_NEEDED:
             return []
         # Of root's own programs even sysrq-trigger would be within reach in /proc.
         own = [p for p in plan.writable() if p != "/proc" or os.geteuid() != 0]
