@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -233,14 +234,15 @@ def test_devices_are_the_harmless_ones(box: Box) -> None:
 def test_open_files_of_the_caller_are_closed(box: Box, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("do not tell")
     with (tmp_path / "secret").open("rb") as file, socket.socket() as other:
-        held = (file.fileno(), other.fileno(), os.dup2(file.fileno(), 77))
+        free = fcntl.fcntl(file, fcntl.F_DUPFD, 77)
+        held = (file.fileno(), other.fileno(), free)
         for fd in held:
             os.set_inheritable(fd, True)
         process = box.start(
-            "busybox", "sh", "-c", "ls /proc/self/fd; cat <&77", close_fds=False, stderr=-3
+            "busybox", "sh", "-c", f"ls /proc/self/fd; cat <&{free}", close_fds=False, stderr=-3
         )
         out, _ = process.communicate(timeout=30)
-        os.close(77)
+        os.close(free)
     # The fourth is the directory that ls reads.
     assert out.split() == [b"0", b"1", b"2", b"3"]
 

@@ -6,6 +6,7 @@ import errno
 import resource
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from cwl_userspace.errors import LayerError
 from cwl_userspace.image import tar
 from cwl_userspace.image.contents import Journal, read
 from cwl_userspace.image.layers import Tree
-from tests import tars
+from tests import sparse_tars, tars
 from tests.unit.forked import in_child
 
 
@@ -37,6 +38,10 @@ REFUSED = {
     "a root that is a link": (
         tars.symlink("./", "x"),
         f"the layer replaces the root of the tree; {HOSTILE}",
+    ),
+    "a name that no file system takes": (
+        tars.file("n" * 300),
+        f"the layer: the entry {b'n' * 300!r:.100} cannot be made: File name too long; {DAMAGED}",
     ),
     "a link to nowhere": (tars.symlink("l", ""), f"the link b'l' is empty; {DAMAGED}"),
     "a hard link to nothing": (
@@ -153,3 +158,55 @@ def test_a_disk_that_ends_within_a_file_is_no_fault_of_the_layer(tmp_path: Path)
 
     assert in_child(limited) == errno.EFBIG
     assert (tmp_path / "f").stat().st_size == 512
+
+
+@pytest.mark.once
+def test_devices_are_counted_one_by_one_and_holes_of_all_files(tmp_path: Path) -> None:
+    sparse = sparse_tars.FORMATS["1.0"]
+    holes = [sparse(name, 10_000, [(0, b"x" * 512)]) for name in ("a", "b")]
+    devices = [tars.special("null", b"3"), tars.special("disk", b"4")]
+    tree = begun(tmp_path, tars.layer(*holes, *devices))
+    tree.finish()
+    assert (tree.dropped_devices, tree.holes) == (2, 2 * (10_000 - 512))
+
+
+@pytest.mark.once
+def test_what_aufs_kept_for_itself_is_left_out(tmp_path: Path) -> None:
+    members = [
+        tars.file(name)
+        for name in (
+            ".wh..wh.plnk/1.2",
+            "d/.wh..wh.orph/deep/f",
+            "d/x.wh..wh.y/f",
+            "d/.wh..wh.aufs",
+        )
+    ]
+    begun(tmp_path, tars.layer(*members)).finish()
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert found == {"d", "d/x.wh..wh.y", "d/x.wh..wh.y/f"}
+
+
+@pytest.mark.once
+def test_a_directory_that_went_takes_all_that_is_noted_of_it_along(tmp_path: Path) -> None:
+    lower = tars.layer(tars.directory("a/b/c/d"))
+    begun(tmp_path, lower, tars.layer(tars.whiteout("a/b"))).finish()
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["d/.", "d/e/..", "d//"])
+def test_a_directory_may_be_named_from_within(tmp_path: Path, name: str) -> None:
+    layer = tars.layer(tars.file("d/f"), tars.file("d/e/f"), tars.directory(name, 0o700))
+    begun(tmp_path, layer).finish()
+    assert stat.S_IMODE((tmp_path / "d").stat().st_mode) == 0o700
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("make", [tars.file, tars.directory])
+def test_every_name_that_is_remembered_weighs(tmp_path: Path, make: Callable[[str], bytes]) -> None:
+    tree = begun(tmp_path, tars.layer(tars.directory("d")))
+    before = tree.remembered
+    upper = tars.layer(*(make(f"d/{number}") for number in range(100)))
+    tree.apply(tar.Bytes([upper], "the layer"))
+    tree.finish()
+    assert tree.remembered - before >= 100 * 16
