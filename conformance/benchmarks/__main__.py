@@ -80,8 +80,8 @@ def _wanted(options: argparse.Namespace) -> list[str]:
 
 def _install(options: argparse.Namespace, wanted: Sequence[str]) -> None:
     """See that the programs of these parts are here. Raises a Problem for one that is needed."""
-    require_programs(*sorted({one for name in wanted for one in PARTS[name].programs}))
     wish_for_programs(*(PODMAN if options.check else PEERS))
+    require_programs(*sorted({one for name in wanted for one in PARTS[name].programs}))
 
 
 def _build(bench: Bench, wanted: Sequence[str]) -> None:
