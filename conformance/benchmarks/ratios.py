@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from conformance.benchmarks import peers, pull, scatter, second, startup
@@ -101,6 +101,18 @@ def compared(stored: Results, again: Results) -> Iterator[tuple[str, bool]]:
             ),
             good,
         )
+
+
+def verdict(lines: Sequence[tuple[str, bool]], again: Results) -> Iterator[str]:
+    """A sentence on all that was compared, and one on the machine if that may be the reason."""
+    failed = sum(not good for _, good in lines)
+    if not failed:
+        yield f"all {len(lines)} ratios are within {WITHIN:.0%} of those in README.rst"
+        return
+    yield f"{failed} of {len(lines)} ratios are NOT within {WITHIN:.0%} of those in README.rst"
+    busy = max((part.others for part in again.parts.values()), default=0.0)
+    if busy > BUSY:
+        yield f"{busy} processors were busy with other work: try again where nothing else runs"
 
 
 def _why(ratio: Ratio, results: Results) -> str:

@@ -73,6 +73,17 @@ def test_a_ratio_is_found_again_only_within_fifteen_hundredths() -> None:
     assert not verdict and line.endswith("cannot be measured here")
 
 
+def test_the_last_word_counts_what_does_not_hold_and_names_other_work() -> None:
+    old = results(3.0)
+
+    def verdict(again: Results) -> list[str]:
+        return list(ratios.verdict(list(ratios.compared(old, again)), again))
+
+    assert verdict(results(3.1)) == ["all 1 ratios are within 15% of those in README.rst"]
+    assert verdict(results(9.0)) == ["1 of 1 ratios are NOT within 15% of those in README.rst"]
+    assert verdict(results(9.0, others=1.5))[1].startswith("1.5 processors were busy")
+
+
 def test_a_ratio_without_its_peer_does_not_hold_and_says_why() -> None:
     old = results(3.0)
     part = old.parts[START.part]
