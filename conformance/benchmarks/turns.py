@@ -119,7 +119,8 @@ def said(
         for file in (out, error):
             file.seek(0)
         if done.returncode or len(told) != 3:
-            text = (error.read() + out.read()).decode(errors="replace")
+            # What it complained of comes last: whoever shortens this keeps the end.
+            text = (out.read()[-500:] + b" " + error.read()).decode(errors="replace")
             why = f"{' '.join(command)[:200]}: {done.returncode} {' '.join(text.split())[-2000:]}"
             raise Failed(why)
         return Taken(float(told[0]), int(told[1]) << 10, processor=float(told[2])), out.read()
