@@ -10,7 +10,6 @@ import os
 
 from cwl_userspace import asroot
 from cwl_userspace.errors import StoreError
-from cwl_userspace.kernel.ownership import is_ours
 from cwl_userspace.store import packs, unsynced
 from cwl_userspace.store.lease import lease
 from cwl_userspace.store.store import Store
@@ -30,31 +29,10 @@ def stored(store: Store, record: Record, note: Callable[[str], object]) -> str:
     """
     if store.has_tree(record.chain):
         return store.tree(record.chain)
-    return _made(store, record, lambda private: packs.unpack(store, record.chain, private, note))
+    return made(store, record, lambda private: packs.unpack(store, record.chain, private, note))
 
 
-def owned(store: Store, record: Record, cache: str, note: Callable[[str], object]) -> str:
-    """A tree whose files have the caller's uid and gid: what an emulated root needs to change them.
-
-    One of a store beneath is copied into the own store; one of a store where all have another
-    group, below ``cache``. Raise StoreError where that cannot be.
-    """
-    tree = stored(store, record, note)
-    if not is_ours(tree) and store.is_beneath(tree):
-        tree = _made(store.own, record, lambda private: _copy(store, record, private, note))
-    if not is_ours(tree):
-        from cwl_userspace.localtree import LocalTrees
-
-        tree = LocalTrees(cache, note).tree(store, record)
-    if not is_ours(tree):
-        raise StoreError(
-            f"{tree} belongs to another user or group, and only its owner can be root in it",
-            "set local_store, or a store of your own",
-        )
-    return tree
-
-
-def _made(store: Store, record: Record, make: Callable[[str], object]) -> str:
+def made(store: Store, record: Record, make: Callable[[str], object]) -> str:
     """Publish in the own store a tree that is made in a private directory, once."""
     name = f"trees/{record.chain.hex}"
     store.prepare()
@@ -68,17 +46,6 @@ def _made(store: Store, record: Record, make: Callable[[str], object]) -> str:
                 unsynced.publish(store, private, name)
         unsynced.sync_later(store, name)
     return store.tree(record.chain)
-
-
-def _copy(store: Store, record: Record, private: str, note: Callable[[str], object]) -> None:
-    """A pack has what the modes of a tree may keep from us, so it goes first."""
-    if next(store.packs(record.chain), None) is not None:
-        try:
-            packs.unpack(store, record.chain, private, note)
-            return
-        except packs.PackDamaged:
-            pass
-    copied(store.tree(record.chain), private)
 
 
 def copied(tree: str, private: str) -> None:

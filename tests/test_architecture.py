@@ -30,7 +30,7 @@ ROOMS = {
     "forward": {"forward"},
     "tools": {"tools"},
     "containers": {"containers", "aliases", "marks", "outside", "asroot", "localtree", "transfer",
-                   "trees", "mountpoints"},
+                   "trees", "ownedtree", "mountpoints"},
     "process": {"process", "forked", "staging", "supervise", "prepare", "anchor", "stdin",
                 "terminal", "replay", "limits", "cgroups", "scope", "memory", "processors"},
     "trial": {"trial"},

@@ -133,7 +133,7 @@ def _check_damaged(error: StoreError) -> None:
 
 def _owned(context: Context, record: Record) -> tuple[str, Use]:
     """A tree of the caller's own, for a root that changes what is in it, and that it is in use."""
-    from cwl_userspace.trees import owned
+    from cwl_userspace.ownedtree import owned
 
     rootfs = owned(context.store, record, context.settings.cache, context.log.note)
     use = Use(rootfs, record.chain.hex)

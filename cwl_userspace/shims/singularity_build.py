@@ -6,15 +6,14 @@ import os
 from collections.abc import Sequence
 
 from cwl_userspace.cli.context import Context
-from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.cli.words import FLAG, LIST, VALUE, Option, Words, parse
 from cwl_userspace.errors import UsageError
 from cwl_userspace.reference import ImageReference
 from cwl_userspace.shims.singularity_environment import said
-from cwl_userspace.shims.singularity_file import holds, of_tree, write
+from cwl_userspace.shims.singularity_file import holds, write
 from cwl_userspace.shims.singularity_image import DOCKER, INSTANCE, Sandbox, find, split
 from cwl_userspace.shims.singularity_options import platform_of
-from cwl_userspace.shims.singularity_sandbox import write_sandbox
+from cwl_userspace.shims.singularity_sandbox import packed, write_sandbox
 from cwl_userspace.store.records import Record
 
 _FLAGS = (
@@ -111,22 +110,6 @@ def _is_definition(path: str) -> bool:
         return False
     lines = (line.strip().lower() for line in head.splitlines())
     return any(line.startswith(b"bootstrap:") for line in lines)
-
-
-def packed(context: Context, sandbox: Sandbox) -> Record:
-    """The image of a sandbox, filed in the store."""
-    from cwl_userspace.store.records import by_id
-
-    taken, out = os.pipe()
-    with open(taken, "rb") as pipe:
-        with open(out, "wb") as file:
-
-            def work() -> None:
-                file.write(of_tree(context, sandbox.path, sandbox.path).id.hex.encode())
-                file.flush()
-
-            with_rights(work)
-        return by_id(context.store, pipe.read().decode())
 
 
 def _fresh(context: Context, text: str, platform: str) -> Record:

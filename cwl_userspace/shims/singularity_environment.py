@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cwl_userspace.cli.context import Context
     from cwl_userspace.cli.words import Option, Words
 
 # Who comes later wins.
@@ -161,3 +162,21 @@ def _file(path: str) -> dict[str, str]:
         elif piece != "export":
             raise UsageError(f"--env-file {path!r} has {piece!r:.60}", "expected NAME=VALUE lines")
     return found
+
+
+def about(context: Context, verb: str, words: Words) -> dict[str, str]:
+    """The variables by which a program knows that it is in a container, and in which."""
+    text = words.arguments[0]
+    said = {
+        "CONTAINER": text if ":" in text else os.path.abspath(text),
+        "NAME": os.path.basename(text.rstrip("/")),
+        "COMMAND": verb,
+        "ENVIRONMENT": "/.singularity.d/env/91-environment.sh",
+        "BIND": ",".join(words.list("bind")),
+    }
+    if words.flag("no-eval"):
+        said["NO_EVAL"] = "1"
+    prefixes = ["SINGULARITY"]
+    if context.environ["CWL_USERSPACE_CALLER"] == "apptainer":
+        prefixes.append("APPTAINER")
+    return {f"{prefix}_{name}": value for prefix in prefixes for name, value in said.items()}

@@ -10,22 +10,18 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from cwl_userspace import journal, process, runs
+from cwl_userspace import journal
 from cwl_userspace.cli import ending
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.detach import Session, in_background
 from cwl_userspace.cli.table import table
-from cwl_userspace.cli.words import FLAG, VALUE, Option, Words, parse
-from cwl_userspace.engines.joining import Joining, Program
-from cwl_userspace.errors import ContainerNotFound, UsageError
-from cwl_userspace.shims.singularity_environment import variables
-from cwl_userspace.shims.singularity_image import find, split
+from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
+from cwl_userspace.errors import UsageError
+from cwl_userspace.shims.singularity_image import find
+from cwl_userspace.shims.singularity_join import instances, named
 from cwl_userspace.shims.singularity_options import platform_of
-from cwl_userspace.shims.singularity_run import about, prepared, read
-from cwl_userspace.shims.singularity_scripts import command_of
+from cwl_userspace.shims.singularity_run import prepared, read
 from cwl_userspace.shims.singularity_start import start as start_container
-from cwl_userspace.spec import ImageConfig
-from cwl_userspace.stdin import open_closed_streams
 
 _STOP = (
     Option("-a --all", FLAG, "all of this user's"),
@@ -59,7 +55,7 @@ def _start(context: Context, argv: Sequence[str]) -> int:
     image, name, *arguments = words.arguments
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise UsageError(f"{name!r} is no name", "expected letters, digits, '-', '_' and '.'")
-    if any(record["name"] == name for record in _instances(context)):
+    if any(record["name"] == name for record in instances(context)):
         raise UsageError(f"the instance {name!r} runs already", "stop it, or choose another name")
     words.arguments = [image, *arguments]
     identifier = os.urandom(32).hex()
@@ -81,11 +77,11 @@ def _start(context: Context, argv: Sequence[str]) -> int:
 
 def _stop(context: Context, argv: Sequence[str]) -> int:
     words = parse("instance stop", _STOP, argv)
-    found = _instances(context)
+    found = instances(context)
     if not words.flag("all"):
         if not words.arguments:
             raise UsageError("instance stop needs a name", "see instance list, or give --all")
-        found = [_named(context, text) for text in words.arguments]
+        found = [named(context, text) for text in words.arguments]
     patience = ending.seconds(words.value("timeout", str(ending.PATIENCE)), words.typed("timeout"))
     number = ending.signal(words.value("signal", "TERM"))
     for record in found:
@@ -97,7 +93,7 @@ def _stop(context: Context, argv: Sequence[str]) -> int:
 def _list(context: Context, argv: Sequence[str]) -> int:
     words = parse("instance list", _LIST, argv)
     wanted = words.arguments[0] if words.arguments else ""
-    found = [record for record in _instances(context) if wanted in ("", record["name"])]
+    found = [record for record in instances(context) if wanted in ("", record["name"])]
     state = context.settings.state
     if words.flag("json"):
         shown = [_as_json(record, state) for record in found]
@@ -122,37 +118,3 @@ def _as_json(record: dict[str, Any], state: str) -> dict[str, Any]:
         "logErrPath": log,
         "logOutPath": log,
     }
-
-
-def join(context: Context, verb: str, words: Words) -> int:
-    """Run a program in an instance, with the variables of this call, and return its exit code."""
-    record = _named(context, split(words.arguments[0])[1])
-    if "keeper" not in record:
-        raise UsageError(f"the instance {record['name']!r} has not started yet", "wait a moment")
-    open_closed_streams()
-    joining = Joining(record["launch"], record["keeper"])
-    config = ImageConfig(*record["config"])
-    found = variables(words, context.environ, config.env, about(context, verb, words))
-    argv, environment = command_of(verb, words, joining.root, config, found, record["home"])
-    program = Program(
-        argv=argv,
-        environment=environment,
-        working_dir=words.value("pwd") or record["working_dir"],
-        user=None,
-        terminal=verb == "shell" and os.isatty(0) and os.isatty(1),
-    )
-    return process.run(
-        joining.launch(program), context.caller, say=context.log.say, until=record["pid"]
-    )
-
-
-def _instances(context: Context) -> list[dict[str, Any]]:
-    found = [record for record in runs.running(context.settings.state) if record.get("instance")]
-    return sorted(found, key=lambda record: str(record["name"]))
-
-
-def _named(context: Context, text: str) -> dict[str, Any]:
-    for record in _instances(context):
-        if text == record["name"]:
-            return record
-    raise ContainerNotFound(f"no instance {text!r}", "see instance list")

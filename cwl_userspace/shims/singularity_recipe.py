@@ -80,7 +80,7 @@ def _base(context: Context, text: str, uses: ExitStack) -> Record:
     """The image that a stage begins with, in use until the build has ended."""
     record = find(context, text)
     if isinstance(record, Sandbox):
-        from cwl_userspace.shims.singularity_build import packed
+        from cwl_userspace.shims.singularity_sandbox import packed
 
         record = packed(context, record)
     context.stored_tree(record)

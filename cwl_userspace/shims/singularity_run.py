@@ -13,7 +13,7 @@ from cwl_userspace.cli.words import Words, parse
 from cwl_userspace.errors import CommandNotFound, StoreError, UsageError
 from cwl_userspace.kernel.ownership import is_ours
 from cwl_userspace.settings import home_directory
-from cwl_userspace.shims.singularity_environment import add_options, variables
+from cwl_userspace.shims.singularity_environment import about, add_options, variables
 from cwl_userspace.shims.singularity_image import INSTANCE, Sandbox, find, split
 from cwl_userspace.shims.singularity_options import FELT, IGNORED, OPTIONS, REFUSED, platform_of
 from cwl_userspace.shims.singularity_places import Places, places
@@ -62,7 +62,7 @@ def _command(context: Context, verb: str, argv: Sequence[str]) -> int:
     if not words.arguments or (verb == "exec" and len(words.arguments) < 2):
         raise UsageError(f"{verb} needs an image", f"for example: {verb} docker://debian ls")
     if split(words.arguments[0])[0] == INSTANCE:
-        from cwl_userspace.shims.singularity_instance import join
+        from cwl_userspace.shims.singularity_join import join
 
         return join(context, verb, words)
     open_closed_streams()
@@ -166,7 +166,7 @@ def _image(context: Context, words: Words) -> tuple[Record | Sandbox, str, Use |
             return image, image.path, None
         rootfs = context.tree(image)
         if words.flag("fakeroot") and not is_ours(rootfs):
-            from cwl_userspace.trees import owned
+            from cwl_userspace.ownedtree import owned
 
             rootfs = owned(context.store, image, context.settings.cache, context.log.note)
         use = Use(rootfs, image.chain.hex, context.store.is_beneath(rootfs))
@@ -215,24 +215,6 @@ def _amd(context: Context) -> list[Device]:
     if not nodes:
         context.log.say("--rocm has no effect: this host has no GPU of AMD's that can be used")
     return [Device(path, path) for path in nodes]
-
-
-def about(context: Context, verb: str, words: Words) -> dict[str, str]:
-    """The variables by which a program knows that it is in a container, and in which."""
-    text = words.arguments[0]
-    said = {
-        "CONTAINER": text if ":" in text else os.path.abspath(text),
-        "NAME": os.path.basename(text.rstrip("/")),
-        "COMMAND": verb,
-        "ENVIRONMENT": "/.singularity.d/env/91-environment.sh",
-        "BIND": ",".join(words.list("bind")),
-    }
-    if words.flag("no-eval"):
-        said["NO_EVAL"] = "1"
-    prefixes = ["SINGULARITY"]
-    if context.environ["CWL_USERSPACE_CALLER"] == "apptainer":
-        prefixes.append("APPTAINER")
-    return {f"{prefix}_{name}": value for prefix in prefixes for name, value in said.items()}
 
 
 def _cwd() -> str:

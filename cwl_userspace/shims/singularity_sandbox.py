@@ -10,9 +10,25 @@ from typing import Any
 from cwl_userspace import asroot
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.output import aside_of
+from cwl_userspace.cli.rights import with_rights
 from cwl_userspace.errors import StoreError
+from cwl_userspace.shims.singularity_file import of_tree
 from cwl_userspace.shims.singularity_image import METADATA, Sandbox
-from cwl_userspace.store.records import Record
+from cwl_userspace.store.records import Record, by_id
+
+
+def packed(context: Context, sandbox: Sandbox) -> Record:
+    """The image of a sandbox, filed in the store."""
+    taken, out = os.pipe()
+    with open(taken, "rb") as pipe:
+        with open(out, "wb") as file:
+
+            def work() -> None:
+                file.write(of_tree(context, sandbox.path, sandbox.path).id.hex.encode())
+                file.flush()
+
+            with_rights(work)
+        return by_id(context.store, pipe.read().decode())
 
 
 def write_sandbox(context: Context, image: Record | Sandbox, target: str) -> None:
