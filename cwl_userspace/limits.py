@@ -31,7 +31,8 @@ _KILLED = 128 + signals.SIGKILL
 # bytes a second, which is what one processor can fill; but not more often than this, in seconds,
 _FASTEST_GROWTH = 4 << 30
 _SHORTEST, _LONGEST = 0.02, 1.0
-# nor so often that looking, cheaply or exactly, takes more than this part of a processor's time.
+# nor so often that looking, cheaply or exactly, takes more than this part of a processor's time. It
+# is time on a processor that counts: on a busy node we would look less often for having waited.
 _CHEAP, _EXACT = 1 / 50, 1 / 20
 # Engines that move what they start to a cgroup of its own, out of any of ours.
 _OWN_CGROUPS = ("runc",)
@@ -187,15 +188,15 @@ class MemoryWatch:
 
     def look(self) -> bool:
         """True if the limit has been passed."""
-        start = time.monotonic()
+        start = time.thread_time()
         used, share = self._tree.at_most(), _CHEAP
         if used > self._limit:
             used, share = self._tree.exactly(), _EXACT
-        now = time.monotonic()
+        cost = time.thread_time() - start
         self.peak = max(self.peak, used)
         room = max(0, self._limit - used) / _FASTEST_GROWTH
         pause = min(max(room, _SHORTEST), _LONGEST)
-        self.next_look = now + max(pause, (now - start) / share)
+        self.next_look = time.monotonic() + max(pause, cost / share)
         if used > self._limit:
             self.found = f": {_mib(used)}"
         return used > self._limit
