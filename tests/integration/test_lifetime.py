@@ -92,9 +92,12 @@ def test_a_kill_of_the_keeper_leaves_nothing_alive(box: Box) -> None:
     assert all_gone(word, 2)
 
 
-def test_a_kill_of_all_that_is_ours_leaves_nothing_alive_in_namespaces(home: Home) -> None:
+@pytest.mark.parametrize("engine", ["userns", "bwrap"])
+def test_a_kill_of_all_that_is_ours_leaves_nothing_alive_in_namespaces(
+    home: Home, engine: str
+) -> None:
     word = marker()
-    process = Box(home, "userns").start_sh(tree(word, "exec sleep 1000"))
+    process = Box(home, engine).start_sh(tree(word, "exec sleep 1000"))
     (keeper,) = children(process.pid)
     os.kill(process.pid, signal.SIGSTOP)
     os.kill(keeper, signal.SIGKILL)
