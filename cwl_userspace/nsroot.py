@@ -69,14 +69,19 @@ def overlay(
     for path, mode in made:
         os.mkdir(f"{above}/upper{path}")
         os.chmod(f"{above}/upper{path}", mode | 0o700)
-    options = f"lowerdir=lower,upperdir={above}/upper,workdir={above}/work"
+    _lay_over("lower", above, "root")
+    os.chdir("root")
+
+
+def _lay_over(lower: str, above: str, target: str) -> None:
+    """An overlay of a directory; what is written goes to ``above``, where upper and work are."""
+    options = f"lowerdir={lower},upperdir={above}/upper,workdir={above}/work"
     try:
-        sys_.mount("overlay", "root", "overlay", _QUIET, options + ",userxattr")
+        sys_.mount("overlay", target, "overlay", _QUIET, options + ",userxattr")
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        sys_.mount("overlay", "root", "overlay", _QUIET, options)
-    os.chdir("root")
+        sys_.mount("overlay", target, "overlay", _QUIET, options)
 
 
 def assemble(rootfs: str, stage: str, view: dict[str, Any], size: int = 0) -> None:
@@ -85,9 +90,18 @@ def assemble(rootfs: str, stage: str, view: dict[str, Any], size: int = 0) -> No
     os.mkdir("root", 0o755)
     for path in view["directories"]:
         os.makedirs(f"root{path}", exist_ok=True)
-    for path, target in view["links"]:
+    _show(view["links"], view["binds"])
+    for part in view["merged"]:
+        _merge(part["path"], part["links"], part["binds"])
+    os.chdir("root")
+    sys_.mount(".", ".", None, sys_.MS_BIND | sys_.MS_REC)
+    os.chdir(f"{stage}/root")
+
+
+def _show(links: Sequence[tuple[str, str]], binds: Sequence[str]) -> None:
+    for path, target in links:
         os.symlink(target, f"root{path}")
-    for path in view["binds"]:
+    for path in binds:
         inside = f"lower{path}"
         if os.path.isdir(inside):
             os.makedirs(f"root{path}", exist_ok=True)
@@ -95,9 +109,22 @@ def assemble(rootfs: str, stage: str, view: dict[str, Any], size: int = 0) -> No
             inroot.touch(f"root{path}")
         sys_.mount(inside, f"root{path}", None, sys_.MS_BIND)
         inroot.restrict(f"root{path}", read_only=True)
-    os.chdir("root")
-    sys_.mount(".", ".", None, sys_.MS_BIND | sys_.MS_REC)
-    os.chdir(f"{stage}/root")
+
+
+def _merge(path: str, links: Sequence[tuple[str, str]], binds: Sequence[str]) -> None:
+    """A mount at a directory of the root, with the tree's entries, in which files can be made.
+
+    Where the kernel refuses an overlay over this part of the tree they are bound one by one.
+    """
+    above = f"merged{path}"
+    os.makedirs(f"{above}/upper")
+    os.mkdir(f"{above}/work")
+    os.chmod(f"{above}/upper", os.stat(f"lower{path}").st_mode & 0o7777 | 0o700)
+    try:
+        _lay_over(f"lower{path}", above, f"root{path}")
+    except OSError:
+        sys_.mount(f"root{path}", f"root{path}", None, sys_.MS_BIND)
+        _show(links, binds)
 
 
 def own_tree(rootfs: str, stage: str) -> None:
@@ -135,6 +162,10 @@ def pivot(old: str) -> None:
     os.chdir("/")
 
 
-def read_only_root() -> None:
-    """No more writes to the root itself; what is mounted below it stays as it is."""
-    inroot.set_attributes("/", sys_.MOUNT_ATTR_RDONLY, recursive=False)
+def read_only_root(parts: Sequence[str] = ()) -> None:
+    """No more writes to the root itself, nor to those mounts that are a part of it.
+
+    What else is mounted below it stays as it is.
+    """
+    for path in ("/", *parts):
+        inroot.set_attributes(path, sys_.MOUNT_ATTR_RDONLY, recursive=False)

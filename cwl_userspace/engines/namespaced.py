@@ -75,6 +75,8 @@ class Namespaced:
         disk = self._disk(spec, private)
         file_word = "bound_file" if spec.own_tree else "private_file"
         placeholders = [path for path, _ in spec.files] if spec.own_tree else []
+        root = self._root(spec, disk)
+        merged = [part["path"] for part in root[3]["merged"]] if root[0] == "assemble" else []
         flags = _OUTER | (sys_.CLONE_NEWNET if spec.network_off else 0)
         return Launch(
             engine=self.name,
@@ -87,7 +89,7 @@ class Namespaced:
             before=[self._namespaces(spec, flags)],
             inside=[
                 ["mount_namespace", 0],
-                self._root(spec, disk),
+                root,
                 ["pivot", old],
                 ["devices", old, spec.shm_size, ""],
                 *self._places(spec, disk),
@@ -96,7 +98,7 @@ class Namespaced:
                 *([file_word, path, text] for path, text in spec.files),
                 ["directory", spec.working_dir, 0o755],
                 ["process_files", old, self._facts["fresh_proc"]],
-                *([["read_only_root"]] if spec.read_only else []),
+                *([["read_only_root", merged]] if spec.read_only else []),
                 ["hostname", spec.hostname],
                 *([["loopback"]] if spec.network_off else []),
                 ["drop_capabilities", self._dropped()],
@@ -127,7 +129,7 @@ class Namespaced:
         size = 0 if disk else spec.root_size or self._size
         if self._facts["overlay"] and not spec.read_only:
             return ["overlay", spec.rootfs, stage, disk, size, *_made(spec)]
-        view = _view(spec)
+        view = _view(spec, merge=bool(self._facts["overlay"]))
         if self._facts["overlay"] and len(view["binds"]) > _MOST_BINDS:
             return ["overlay", spec.rootfs, stage, disk, size, *_made(spec)]
         return ["assemble", spec.rootfs, stage, view, size]
@@ -197,14 +199,14 @@ def _made(spec: ContainerSpec) -> list[list[tuple[str, int]]]:
     for path in _WRITABLE:
         view.expand(view.resolve(path))
     found = []
-    for path in _view(spec, view)["directories"]:
+    for path in _view(spec, view=view)["directories"]:
         place = spec.rootfs + path
         if path != "/" and os.path.isdir(place):
             found.append((path, os.stat(place).st_mode & 0o1777))
     return [found]
 
 
-def _view(spec: ContainerSpec, view: View | None = None) -> dict[str, Any]:
+def _view(spec: ContainerSpec, merge: bool = False, view: View | None = None) -> dict[str, Any]:
     """What to assemble: room for every mount point, file and directory that is to be made."""
     view = view or View(spec.rootfs)
     for path in ("/dev", "/proc", *_WRITABLE, spec.working_dir):
@@ -216,4 +218,4 @@ def _view(spec: ContainerSpec, view: View | None = None) -> dict[str, Any]:
     for path, _ in spec.files:
         above, name = os.path.split(path)
         view.leave_out(os.path.join(view.resolve(above), name))
-    return view.parts()
+    return view.parts(merge)

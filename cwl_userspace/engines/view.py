@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 
 from cwl_userspace.errors import EngineError
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LINK_LIMIT = 40
+# To lay an overlay over a directory costs as much as to bind about so many entries.
+_MANY = 12
+# Names that may stand in the options of an overlay, where a comma or colon has a meaning.
+_PLAIN = re.compile(r"(/[\w.-]+)+", re.ASCII)
 
 
 class View:
@@ -89,25 +94,47 @@ class View:
         self.expand(posixpath.dirname(path))
         self._left_out.add(path)
 
-    def parts(self) -> dict[str, Any]:
+    def parts(self, merge: bool = False) -> dict[str, Any]:
         """The private directories, links and tree parts that make the root, parents first.
 
         ``binds`` are the places that show the tree's own part; what was asked for is not among
-        them.
+        them. With ``merge`` there are also directories in which much would have to be bound for
+        the sake of a few files of ours, as in /etc, and over which an overlay can be laid instead:
+        ``merged`` has for each its path, and the links and binds that do the same.
         """
+        shown: dict[str, Any] = {"links": [], "binds": []}
+        merged = []
+        for directory in sorted(self._expanded):
+            links, binds = self._shown(directory)
+            if merge and len(links) + len(binds) >= _MANY and self._can_be_merged(directory):
+                merged.append({"path": directory, "links": links, "binds": binds})
+            else:
+                shown["links"] += links
+                shown["binds"] += binds
+        return {"directories": sorted(self._expanded), **shown, "merged": merged}
+
+    def _shown(self, directory: str) -> tuple[list[tuple[str, str]], list[str]]:
+        """The links of a private directory, and what of the tree is bound into it."""
         links: list[tuple[str, str]] = []
         binds: list[str] = []
-        for directory in sorted(self._expanded):
-            for name in _entries(self._rootfs + directory):
-                here = posixpath.join(directory, name)
-                if here in self._expanded or here in self._binds or here in self._left_out:
-                    continue
-                target = _read_link(self._rootfs + here)
-                if target is not None:
-                    links.append((here, target))
-                else:
-                    binds.append(here)
-        return {"directories": sorted(self._expanded), "links": links, "binds": binds}
+        for name, target in _entries(self._rootfs + directory):
+            here = posixpath.join(directory, name)
+            if here in self._expanded or here in self._binds or here in self._left_out:
+                continue
+            if target is not None:
+                links.append((here, target))
+            else:
+                binds.append(here)
+        return links, binds
+
+    def _can_be_merged(self, directory: str) -> bool:
+        """True where nothing is to be made in a directory but files in place of the tree's."""
+        others = self._expanded - {directory} | self._binds.keys()
+        return (
+            _PLAIN.fullmatch(directory) is not None
+            and not any(place.startswith(directory + "/") for place in others)
+            and not any(_same_kind(self._rootfs + place, True) for place in self._left_out)
+        )
 
 
 def _same_kind(place: str, directory: bool) -> bool:
@@ -117,9 +144,11 @@ def _same_kind(place: str, directory: bool) -> bool:
     return os.path.isdir(place) == directory
 
 
-def _entries(directory: str) -> list[str]:
+def _entries(directory: str) -> list[tuple[str, str | None]]:
+    """The names in a directory, each with where it leads if it is a link."""
     try:
-        return sorted(os.listdir(directory))
+        with os.scandir(directory) as found:
+            return sorted((e.name, os.readlink(e.path) if e.is_symlink() else None) for e in found)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 
