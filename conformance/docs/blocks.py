@@ -21,7 +21,7 @@ TOP = Path(__file__).parents[2]
 PLAN = Path(__file__).with_name("blocks.yml")
 # What an entry does with its block; it has exactly one of these.
 KINDS = {
-    "run": "a shell executes it: quick, long, toil or slurm says on which occasion",
+    "run": "a shell executes it: quick, long, toil, slurm or gridengine says on which occasion",
     "file": "it is written to the file of that name, for the blocks that follow",
     "output": "what the block before it prints, with ... for what differs from run to run",
     "settings": "a configuration file, which our own parser must take",
@@ -29,7 +29,7 @@ KINDS = {
     "elsewhere": "commands that a program of ours runs, which CI or tox starts",
     "not_run": "commands that are run nowhere, for the reason given",
 }
-OCCASIONS = ("quick", "long", "toil", "slurm")
+OCCASIONS = ("quick", "long", "toil", "slurm", "gridengine")
 _ALSO = {"begins", "says", "replace", "leave_out", "before", "after", "status"}
 
 

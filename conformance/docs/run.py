@@ -1,10 +1,11 @@
 """Run the commands of the documentation, page by page, as a reader would.
 
-usage: python -m conformance.docs.run --images DIR [--occasion quick|long|toil|slurm]... [PAGE...]
+usage: python -m conformance.docs.run --images DIR [--occasion OCCASION]... [PAGE...]
 
-DIR is an OCI layout that ``conformance.images`` has made: it stands in for Docker's hub. What is
-done with each block is in ``blocks.yml``; blocks of other occasions are passed over. A page is one
-session of one reader, with a new home. Exit code 1 where a block did not do what it should.
+DIR is an OCI layout that ``conformance.images`` has made: it stands in for Docker's hub. OCCASION
+is quick (the default), long, toil, slurm or gridengine. What is done with each block is in
+``blocks.yml``; blocks of other occasions are passed over. A page is one session of one reader, with
+a new home. Exit code 1 where a block did not do what it should.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from conformance.docs.blocks import OCCASIONS, TOP, Step, every_step, plan
 from conformance.docs.shell import Reader, Result
 from conformance.problem import Problem
 
-_PATIENCE = {"quick": 400.0, "long": 1800.0, "toil": 900.0, "slurm": 900.0}
+_PATIENCE = {"quick": 400.0, "long": 1800.0, "toil": 900.0, "slurm": 900.0, "gridengine": 900.0}
 _CHECKER = doctest.OutputChecker()
 _CONFIG = """\
 registries:

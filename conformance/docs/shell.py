@@ -17,7 +17,7 @@ FILES = Path(__file__).with_name("files")
 # the reader's own place, under these names.
 SITE = ("shared", "site", "scratch", "media", "local")
 _SITE = re.compile(rf"(?<![\w./~$}}-])/({'|'.join(SITE)})(?=/)")
-_PASSED = re.compile(r"(?i)(https?|no)_proxy|PIP_.*|SLURM_CONF")
+_PASSED = re.compile(r"(?i)(https?|no)_proxy|PIP_.*|SLURM_CONF|SGE_.*")
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 import sys
 import tarfile
+import tempfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import cwl_userspace
+from conformance.release import described
 
 _TOP = Path(__file__).parents[2]
 _UNPUBLISHED = (".ci/", ".git")
@@ -27,6 +30,7 @@ def main(directory: Path, tracked: set[str]) -> list[str]:
     wanted = {name for name in tracked if not name.startswith(_UNPUBLISHED)}
     found = [f"{wheel.name} {text}" for text in _differences(_in_wheel(wanted), _of_wheel(wheel))]
     found += [f"{source.name} {text}" for text in _differences(wanted, _of_source(source))]
+    found += [f"{wheel.name} refers to {text}, which an index has not" for text in _dead(wheel)]
     return [*found, *versions()]
 
 
@@ -69,6 +73,15 @@ def _of_wheel(path: Path) -> set[str]:
     with zipfile.ZipFile(path) as archive:
         names = [re.sub(r"^[^/]+\.data/data/", "", name) for name in archive.namelist()]
     return {name for name in names if ".dist-info/" not in name}
+
+
+def _dead(wheel: Path) -> list[str]:
+    """What the long description refers to that is not there where an index shows it."""
+    with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as place:
+        (name,) = (one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
+        description = Path(place, "description.rst")
+        description.write_text(str(message_from_bytes(archive.read(name)).get_payload()), "utf-8")
+        return described.relative(description)
 
 
 def _of_source(path: Path) -> set[str]:

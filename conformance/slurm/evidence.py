@@ -16,12 +16,12 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from conformance.problem import Problem
+from conformance.seen import output_of, processes_with, stubborn, until
 
-PATIENCE = 60.0
 ENGINES = ("userns", "proot")
 _JOB = re.compile(r"JobId=(\S+) .* Name=(.*) JobState=(\S+) .* NodeList=(\S+) ")
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _nodes() -> list[str]:
-    return sorted(_said("sinfo", "--noheader", "--Node", "--format=%N").split())
+    return sorted(output_of("sinfo", "--noheader", "--Node", "--format=%N").split())
 
 
 def _jobs(completed: Path) -> str:
@@ -79,14 +79,14 @@ def _local(image: str) -> Iterator[str]:
     """Each node has trees of its own, and runs need nothing of the shared ones."""
     run = ("cwl-userspace", "run", image, "cat", "/etc/passwd")
     for node in _nodes():
-        _said("srun", "-w", node, *run)  # which makes its copy, if no test did so there
+        output_of("srun", "-w", node, *run)  # which makes its copy, if no test did so there
     place = f"{os.environ['CWL_USERSPACE_LOCAL_STORE']}/cwl-userspace-{os.getuid()}/trees"
     with _hidden(Path(os.environ["CWL_USERSPACE_HOME"], "trees")) as shared:
         for node in _nodes():
-            trees = set(_said("srun", "-w", node, "ls", place).split())
+            trees = set(output_of("srun", "-w", node, "ls", place).split())
             if not trees or not trees <= shared:
                 raise Problem(f"{node} has the trees {sorted(trees)}", f"of {sorted(shared)}")
-            _said("srun", "-w", node, *run)
+            output_of("srun", "-w", node, *run)
             yield f"{node} has {len(trees)} trees in {place}; it ran one with the shared ones away"
 
 
@@ -109,10 +109,10 @@ def _apart() -> str:
     """A file in the /tmp of one node is not there on the others."""
     first, *others = _nodes()
     path = f"/tmp/{uuid.uuid4().hex}"
-    _said("srun", "-w", first, "touch", path)
+    output_of("srun", "-w", first, "touch", path)
     for node in others:
-        _said("srun", "-w", node, "test", "!", "-e", path)
-    if _said("srun", "-w", first, "ls", path).strip() != path or Path(path).exists():
+        output_of("srun", "-w", node, "test", "!", "-e", path)
+    if output_of("srun", "-w", first, "ls", path).strip() != path or Path(path).exists():
         raise Problem(f"{first} has no /tmp of its own", f"{path} is elsewhere, too, or gone")
     return f"what {first} has in /tmp is seen on {first} alone"
 
@@ -120,9 +120,7 @@ def _apart() -> str:
 def _cancelled(engine: str, image: str) -> str:
     """scancel of a job whose tool ignores SIGTERM and has a child in another session."""
     word = f"cancelled-{uuid.uuid4().hex}"
-    loop = "trap '' TERM; while :; do sleep 1; done"
-    script = f"trap '' TERM; setsid sh -c \"{loop}\" {word}-child & echo ready; {loop}"
-    words = ["cwl-userspace", "--engine", engine, "run", image, "sh", "-c", script, word]
+    words = ["cwl-userspace", "--engine", engine, "run", image, *stubborn(word)]
     step = subprocess.Popen(
         ["srun", "--job-name", word, *words],
         stdout=subprocess.PIPE,
@@ -131,45 +129,21 @@ def _cancelled(engine: str, image: str) -> str:
     )
     try:
         assert step.stdout is not None
-        if step.stdout.readline() != b"ready\n" or not _until(lambda: _with(f"{word}-child")):
+        if step.stdout.readline() != b"ready\n" or not until(
+            lambda: processes_with(f"{word}-child")
+        ):
             raise Problem(f"the job with the engine {engine} did not start", "see slurmd's log")
-        before = len(_with(word))
-        started = time.monotonic()
-        _said("scancel", "--name", word)
-        if not _until(lambda: not _with(word)):
-            raise Problem(f"scancel left {_with(word)} with the engine {engine}", "see ps")
-        took = time.monotonic() - started
+        before = len(processes_with(word))
+        asked = time.monotonic()
+        output_of("scancel", "--name", word)
+        if not until(lambda: not processes_with(word)):
+            raise Problem(f"scancel left {processes_with(word)} with the engine {engine}", "see ps")
+        took = time.monotonic() - asked
         return f"scancel with {engine}: {before} processes that ignore SIGTERM gone in {took:.1f} s"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(step.pid, signal.SIGKILL)
         step.wait()
-
-
-def _until(so: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while not so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def _with(word: str) -> list[int]:
-    """The processes of all nodes that have a word in their arguments: nodes hide nothing here."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(int(pid))
-    return found
-
-
-def _said(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE * 2)
-    if done.returncode != 0:
-        raise Problem(f"{' '.join(words)} ended with {done.returncode}", done.stderr.strip()[-300:])
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 import cwl_userspace
-from conformance.release import contents
+from conformance.release import contents, described
 from conformance.release.elf import loaded_part
 from conformance.release.single_file import common, packed, write
 
@@ -48,6 +48,18 @@ def test_another_version_or_day_is_named_with_its_file(tmp_path: Path) -> None:
     assert wrong("2026-01-02", citation, "9.9") == [
         f"CHANGELOG.rst is of 9.9, and the package of {version}"
     ]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("url", ["", "https://forge.example/lab/cwl-userspace"])
+def test_the_description_on_an_index_refers_to_nothing_by_a_path(tmp_path: Path, url: str) -> None:
+    readme = TOP / "README.rst"
+    assert "docs/offline.rst" in described.relative(readme)
+    description = tmp_path / "description.rst"
+    description.write_text(described.described(readme.read_text("utf-8"), url), "utf-8")
+    assert described.relative(description) == []
+    there = f"<{url}/blob/v{cwl_userspace.__version__}/docs/offline.rst>`_" if url else "``)"
+    assert there in description.read_text("utf-8")
 
 
 @pytest.mark.once
