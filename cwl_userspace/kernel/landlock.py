@@ -32,7 +32,7 @@ def abi() -> int:
     """The version of Landlock that this kernel speaks; 0 when it has none or has it turned off."""
     if not syscalls.known_machine():
         return 0
-    number = syscalls.numbers(os.uname().machine)["landlock_create_ruleset"]
+    number = syscalls.number_of("landlock_create_ruleset")
     try:
         return syscalls.syscall(number, None, 0, _CREATE_RULESET_VERSION)
     except OSError as error:
@@ -53,7 +53,7 @@ def write_rights(version: int) -> int:
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
     """Let *rights* hold at *path* and below; the file rights alone if it is not a directory."""
-    number = syscalls.numbers(os.uname().machine)["landlock_add_rule"]
+    number = syscalls.number_of("landlock_add_rule")
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         if not stat.S_ISDIR(os.fstat(place).st_mode):
@@ -76,7 +76,7 @@ def write_rules(writable: list[str]) -> int:
     """
     rights = write_rights(abi())
     handled = struct.pack("=Q", rights)
-    number = syscalls.numbers(os.uname().machine)["landlock_create_ruleset"]
+    number = syscalls.number_of("landlock_create_ruleset")
     ruleset = syscalls.syscall(number, handled, len(handled), 0)
     try:
         for path in writable:
@@ -100,7 +100,7 @@ def restrict_writes(writable: list[str]) -> None:
     ruleset = write_rules(writable)
     try:
         syscalls.set_no_new_privs()
-        number = syscalls.numbers(os.uname().machine)["landlock_restrict_self"]
+        number = syscalls.number_of("landlock_restrict_self")
         syscalls.syscall(number, ruleset, 0)
     finally:
         os.close(ruleset)
@@ -114,15 +114,17 @@ def keep_within(abstract_sockets: bool) -> None:
     """
     if abi() < _SCOPES_NEEDED:
         return
-    numbers = syscalls.numbers(os.uname().machine)
     scopes = _SIGNALS | (_ABSTRACT_SOCKETS if abstract_sockets else 0)
     # Renames from one directory to another are denied by every rule set that does not allow them,
     # even by one about something else (Landlock's documentation, LANDLOCK_ACCESS_FS_REFER).
     handled = struct.pack("=QQQ", _REFER, 0, scopes)
-    ruleset = syscalls.syscall(numbers["landlock_create_ruleset"], handled, len(handled), 0)
+    create, restrict = map(
+        syscalls.number_of, ("landlock_create_ruleset", "landlock_restrict_self")
+    )
+    ruleset = syscalls.syscall(create, handled, len(handled), 0)
     try:
         _allow(ruleset, "/", _REFER)
         syscalls.set_no_new_privs()
-        syscalls.syscall(numbers["landlock_restrict_self"], ruleset, 0)
+        syscalls.syscall(restrict, ruleset, 0)
     finally:
         os.close(ruleset)

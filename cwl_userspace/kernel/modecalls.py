@@ -146,7 +146,7 @@ class Call:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
             scale = unit or 1
             times = struct.pack("=4q", words[0], words[1] * scale, words[2], words[3] * scale)
-        number = syscalls.numbers(os.uname().machine)["utimensat"]
+        number = syscalls.number_of("utimensat")
         syscalls.syscall(number, syscalls.AT_FDCWD, os.fsencode(place), times, 0)
 
 

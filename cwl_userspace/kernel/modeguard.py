@@ -215,7 +215,7 @@ def held(pid: int, descriptor: int) -> int:
 
 def _open(pid: int, base: int, path: bytes, how: int) -> int:
     """Open *path* as *pid* would, for whom /proc/self is not the keeper."""
-    number = syscalls.numbers(os.uname().machine)["openat2"]
+    number = syscalls.number_of("openat2")
     wanted = struct.pack("=QQQ", how, 0, _NO_MAGIC_LINKS)
     try:
         return syscalls.syscall(number, base, path, wanted, len(wanted))

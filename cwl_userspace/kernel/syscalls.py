@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import struct
 
@@ -67,6 +68,12 @@ _loaded: list[ctypes.CDLL] = []
 def known_machine() -> bool:
     """True if this machine is one whose system call numbers are known here."""
     return os.uname().machine in ("x86_64", "aarch64")
+
+
+@functools.cache
+def number_of(name: str) -> int:
+    """The number that a system call has on this machine; KeyError where it is not known."""
+    return numbers(os.uname().machine)[name]
 
 
 def libc() -> ctypes.CDLL:
@@ -133,7 +140,7 @@ def umount(target: str, flags: int = 0) -> None:
 def mount_setattr(directory: int, path: str, flags: int, attr_set: int, attr_clr: int) -> None:
     """Change MOUNT_ATTR_* of the mount at *path*, below it too with AT_RECURSIVE (Linux 5.12)."""
     attributes = struct.pack("=QQQQ", attr_set, attr_clr, 0, 0)
-    number = numbers(os.uname().machine)["mount_setattr"]
+    number = number_of("mount_setattr")
     try:
         syscall(number, directory, os.fsencode(path), flags, attributes, len(attributes))
     except OSError as error:
@@ -142,7 +149,7 @@ def mount_setattr(directory: int, path: str, flags: int, attr_set: int, attr_clr
 
 def pivot_root(new: str, put_old: str) -> None:
     """Make *new* the root and move the old one to *put_old* ("." and "." stack them)."""
-    number = numbers(os.uname().machine)["pivot_root"]
+    number = number_of("pivot_root")
     try:
         syscall(number, os.fsencode(new), os.fsencode(put_old))
     except OSError as error:
@@ -162,12 +169,12 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 
 
 def pidfd_open(pid: int) -> int:
     """A descriptor of a process, readable once it has ended (Linux 5.3)."""
-    return syscall(numbers(os.uname().machine)["pidfd_open"], pid, 0)
+    return syscall(number_of("pidfd_open"), pid, 0)
 
 
 def pidfd_getfd(process: int, descriptor: int) -> int:
     """A copy of what the process of a pidfd has open as *descriptor* (Linux 5.6)."""
-    return syscall(numbers(os.uname().machine)["pidfd_getfd"], process, descriptor, 0)
+    return syscall(number_of("pidfd_getfd"), process, descriptor, 0)
 
 
 def set_no_new_privs() -> None:
@@ -183,7 +190,7 @@ def install_filter(code: bytes, flags: int = 0) -> int:
     """
     memory = buffer(code)
     fprog = buffer(struct.pack("@HP", len(code) // 8, address(memory)))
-    number = numbers(os.uname().machine)["seccomp"]
+    number = number_of("seccomp")
     # Without that flag kernels before 5.16 make every branch of the program slower.
     for further in (_SPECULATION_ALLOWED, 0):
         try:
