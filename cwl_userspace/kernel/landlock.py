@@ -118,13 +118,11 @@ def keep_within(abstract_sockets: bool) -> None:
     # Renames from one directory to another are denied by every rule set that does not allow them,
     # even by one about something else (Landlock's documentation, LANDLOCK_ACCESS_FS_REFER).
     handled = struct.pack("=QQQ", _REFER, 0, scopes)
-    create, restrict = map(
-        syscalls.number_of, ("landlock_create_ruleset", "landlock_restrict_self")
-    )
-    ruleset = syscalls.syscall(create, handled, len(handled), 0)
+    number = syscalls.number_of("landlock_create_ruleset")
+    ruleset = syscalls.syscall(number, handled, len(handled), 0)
     try:
         _allow(ruleset, "/", _REFER)
         syscalls.set_no_new_privs()
-        syscalls.syscall(restrict, ruleset, 0)
+        syscalls.syscall(syscalls.number_of("landlock_restrict_self"), ruleset, 0)
     finally:
         os.close(ruleset)

@@ -141,8 +141,8 @@ def test_every_newer_call_that_is_made_here_is_tested() -> None:
     made: set[str] = set()
     for path in Path(cwl_userspace.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-                made |= {str(node.slice.value)} & newer
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("number_of"):
+                made |= {ast.literal_eval(node.args[0])} & newer
             if (
                 isinstance(node, ast.Attribute)
                 and isinstance(node.value, ast.Name)
