@@ -1,4 +1,4 @@
-"""A command that is told to end in the middle, or whose output finds no room."""
+"""A command that is told to end in the middle, or that finds no room for what it has to write."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests import tars
 from tests.command import Command, Result
+from tests.containers import busybox
 from tests.images import NAME, docker_classic
 
 ARCHIVE = docker_classic([tars.layer(tars.file("big", os.urandom(1 << 20)))])
@@ -102,3 +103,34 @@ def test_nobody_else_may_write_in_a_store_whatever_the_umask(command: Command) -
     made = [command.store, *command.store.rglob("*"), *(command.top / "cache").rglob("*")]
     files = [path for path in made if not path.is_symlink()]
     assert [path for path in files if path.stat().st_mode & stat.S_IWOTH] == []
+
+
+FULL = """
+mount -t tmpfs -o size=4k none "$TMPDIR"
+echo full > "$TMPDIR/full"
+exec "$0" -m cwl_userspace --engine proot run test:1 true
+"""
+
+
+def test_a_full_temporary_directory_is_named(command: Command, tmp_path: Path) -> None:
+    program = tars.layer(tars.file("bin/true", busybox(), 0o755))
+    assert command.load(docker_classic([program])).returncode == 0
+    place = tmp_path / "small"
+    place.mkdir()
+    result = subprocess.run(
+        ["unshare", "-Urm", "sh", "-euc", FULL, sys.executable],
+        env={**command.environ, "TMPDIR": str(place)},
+        capture_output=True,
+        timeout=50,
+        check=False,
+    )
+    assert result.returncode == 125 and result.stderr.count(b"\n") == 1, result
+    assert b"No space left" in result.stderr and bytes(place) in result.stderr
+    assert b"set TMPDIR" in result.stderr
+
+
+def test_a_container_that_cannot_be_written_down_is_not_detached(command: Command) -> None:
+    assert command.load(ARCHIVE).returncode == 0
+    result = command("run", "-d", NAME, "true", XDG_STATE_HOME="/proc/self")
+    assert (result.returncode, result.stdout) == (125, b"")
+    assert result.stderr.count(b"\n") == 1 and b"set XDG_STATE_HOME" in result.stderr
