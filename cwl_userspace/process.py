@@ -135,9 +135,11 @@ class _Supervisor:
             nsinit.execute(self._launch.before)
             self._pid = os.fork()
         except (nsinit.OperationFailed, OSError) as error:
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            room = f"make room where {self._launch.private} is, or set TMPDIR to another directory"
             raise EngineError(
                 f"the engine {self._launch.engine} cannot start a container: {error}",
-                "see cwl-userspace doctor",
+                room if full else "see cwl-userspace doctor",
             ) from None
         if self._pid == 0:
             os.close(self._lifeline_out)

@@ -8,6 +8,7 @@ import sys
 
 from cwl_userspace.cli.words import FLAG, VALUE, HelpAsked, Option, parse
 from cwl_userspace.errors import ContainerNotFound, ImageError, UsageError, UserspaceError
+from cwl_userspace.kernel.signals import Ended, end_in_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,13 +96,18 @@ def entry() -> NoReturn:
 
 
 def finish(code: int) -> NoReturn:
-    """End this process at once, with what was printed written out."""
+    """End this process at once, with what was printed written out, or with one line why not."""
     try:
-        if sys.stdout is not None:  # as it is where the caller has closed it
-            sys.stdout.flush()
-    except OSError:
-        code = code or 141
+        _write_out()
+    except OSError:  # which the same again meets again; an error that was told is enough
+        code = code or guarded(_write_out)
     os._exit(code)
+
+
+def _write_out() -> int:
+    if sys.stdout is not None:  # as it is where the caller has closed it
+        sys.stdout.flush()
+    return 0
 
 
 def main(argv: Sequence[str] | None = None, usage: Usage | None = None) -> int:
@@ -133,6 +139,7 @@ def guarded(
     """Run a command; every error becomes one line of text and an exit code, unless ``debugged``,
     which is asked where there is one. ``failed`` is the code of what the system refuses.
     """
+    undo = end_in_order()
     try:
         return command()
     except HelpAsked as asked:
@@ -145,6 +152,8 @@ def guarded(
             raise
         complain(str(error))
         return error.exit_code
+    except Ended as ended:
+        return 128 + ended.signal
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -158,6 +167,8 @@ def guarded(
         hint = "make room, or choose another place" if full else "see cwl-userspace doctor"
         complain(f"{(error.strerror or str(error)).lower()}{about}; {hint}")
         return failed
+    finally:
+        undo()
 
 
 def _dispatch(words: list[str], usage: Usage | None) -> int:

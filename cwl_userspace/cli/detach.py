@@ -12,7 +12,7 @@ import os
 
 from cwl_userspace import journal
 from cwl_userspace.cli.fetch import find_or_fetch
-from cwl_userspace.errors import UsageError, UserspaceError
+from cwl_userspace.errors import StoreError, UsageError, UserspaceError
 from cwl_userspace.log import Log
 from cwl_userspace.settings import size_in_bytes
 
@@ -118,6 +118,7 @@ def in_background(
     started, unless ``quiet``; raise the error that kept it from that. With ``open_input`` standard
     input does not end, so that a shell waits for what nobody will send, as with Docker's ``-di``.
     """
+    _check_state(context.settings.state)
     answer_in, answer_out = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
@@ -130,6 +131,21 @@ def in_background(
     if not text:
         raise UserspaceError("the container's supervisor was killed", "see dmesg")
     return _tell(context, json.loads(text), quiet)
+
+
+def _check_state(state: str) -> None:
+    """Raise StoreError where a container that stays could not be written down."""
+    why = "Permission denied"
+    try:
+        os.makedirs(state, mode=0o700, exist_ok=True)
+        if os.access(state, os.W_OK | os.X_OK):
+            return
+    except OSError as error:
+        why = error.strerror or str(error)
+    raise StoreError(
+        f"what is detached cannot be written down in {state}: {why}",
+        "set XDG_STATE_HOME to a directory that you can write",
+    )
 
 
 def _tell(context: Context, answer: dict[str, Any], quiet: bool) -> int:

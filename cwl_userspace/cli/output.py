@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 
 from cwl_userspace.errors import UsageError
@@ -15,7 +16,8 @@ Write = Callable[[bytes], object]
 def write_archive(verb: str, output: str, produce: Callable[[Write], object]) -> None:
     """Have ``produce`` write to the file ``output``, or to standard output if that is empty.
 
-    Raise UsageError for a file that cannot be made, and rather than write to a terminal.
+    A device or a pipe is written as it is, ``/dev/stdout`` say; a file is replaced, where a link
+    leads. Raise UsageError for a file that cannot be made, and rather than write to a terminal.
     """
     if not output:
         if os.isatty(1):
@@ -24,17 +26,34 @@ def write_archive(verb: str, output: str, produce: Callable[[Write], object]) ->
             )
         produce(lambda data: _write(1, data))
         return
-    with aside_of(output) as aside:
-        try:
-            fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise UsageError(
-                f"the file {output!r} cannot be written: {error.strerror}", "name another"
-            ) from None
-        try:
-            produce(lambda data: _write(fd, data, output))
-        finally:
-            os.close(fd)
+    if _is_stream(output):
+        _fill(output, output, os.O_WRONLY, produce)
+        return
+    with aside_of(os.path.realpath(output)) as aside:
+        _fill(aside, output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, produce)
+
+
+def _is_stream(output: str) -> bool:
+    """True for a device or a pipe, which nothing may be put in the place of."""
+    try:
+        mode = os.stat(output).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _fill(path: str, output: str, flags: int, produce: Callable[[Write], object]) -> None:
+    """Have ``produce`` write to the file at a path, which errors call ``output``."""
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UsageError(
+            f"the file {output!r} cannot be written: {error.strerror}", "name another"
+        ) from None
+    try:
+        produce(lambda data: _write(fd, data, output))
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

@@ -39,7 +39,8 @@ def remember(path: str, key: list[str], answer: Any) -> None:
     aside = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(aside, "w", encoding="utf-8") as file:
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        with open(fd, "w", encoding="utf-8") as file:
             json.dump({"key": key, "answer": answer}, file)
         os.replace(aside, path)
     except OSError:

@@ -7,6 +7,7 @@ much as starting a container does; its C core is enough here.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,42 @@ KILL_NOW = int(_signal.SIGRTMIN) + 3
 
 ENDING = (SIGTERM, SIGINT, SIGHUP, SIGQUIT)
 FORWARDED = (*ENDING, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH)
+
+
+class Ended(KeyboardInterrupt):
+    """One of ENDING has come; what is under way is undone as after ``^C``."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__()
+        self.signal = signal
+
+
+def end_in_order() -> Callable[[], None]:
+    """Have SIGTERM and SIGHUP raise Ended here, so that no private directory is left behind.
+
+    A forked child is ended by them at once, as ever; so is all that is executed. What is ignored
+    stays so. The answer is to be called where all is to be as before.
+    """
+    mine = os.getpid()
+
+    def end(signal: int, frame: object) -> None:
+        if os.getpid() == mine:
+            raise Ended(signal)
+        _signal.signal(signal, _signal.SIG_DFL)
+        os.kill(os.getpid(), signal)
+
+    ours = [n for n in (SIGTERM, SIGHUP) if _signal.getsignal(n) == _signal.SIG_DFL]
+    try:
+        for signal in ours:
+            _signal.signal(signal, end)
+    except ValueError:  # in a thread, where signals are somebody else's business
+        ours = []
+
+    def undo() -> None:
+        for signal in ours:
+            _signal.signal(signal, _signal.SIG_DFL)
+
+    return undo
 
 
 def number(name: str) -> int:

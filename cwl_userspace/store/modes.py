@@ -24,10 +24,17 @@ def is_of_a_group(directory: str) -> bool:
 
 
 def make_directories(top: str, names: tuple[str, ...]) -> None:
-    """Make directories of a store, for the group to write in if ``top`` is a group's."""
+    """Make directories of a store, for the group to write in if ``top`` is a group's.
+
+    Nobody else may write in them, nor in ``top`` if it is made, whatever the umask: who could put
+    something in the place of a tree would have others run it.
+    """
     missing = [name for name in names if not os.path.isdir(os.path.join(top, name))]
     for name in missing:
-        os.makedirs(os.path.join(top, name), mode=0o755, exist_ok=True)
+        path = top
+        for part in ("", *name.split("/")):
+            path = os.path.join(path, part)
+            os.makedirs(path, mode=0o755, exist_ok=True)
     if missing and is_of_a_group(top):
         for name in missing:
             path = top
