@@ -62,13 +62,12 @@ def test_all_that_the_image_has_is_there_with_our_files_and_cannot_be_written(
 
 
 @pytest.mark.parametrize("target", ["/etc/file3", "/etc/new", "/etc/sub/file", "/etc/a/b"])
-def test_what_is_mounted_there_is_there(full: Home, box: Box, tmp_path: Path, target: str) -> None:
+def test_what_is_mounted_there_is_there(full: Home, tmp_path: Path, target: str) -> None:
     (tmp_path / "file").write_text("of the host\n")
-    for source, place in (("file", target), ("", "/etc/file8")):
-        volume = f"{tmp_path}/{source}:{place}"
-        inside = f"{place}/file" if not source else place
-        ran = box.sh(f"cat {inside} /etc/file9", "--read-only", "-v", volume, image="crowded")
-        assert ran.text == "of the host\nfile9\n"
+    volumes = ["-v", f"{tmp_path}/file:{target}", "-v", f"{tmp_path}:/etc/sub/directory"]
+    script = f"cat {target} /etc/sub/directory/file /etc/file9"
+    ran = Box(full, "userns").sh(script, "--read-only", *volumes, image="crowded")
+    assert ran.text == "of the host\nof the host\nfile9\n"
 
 
 def test_a_directory_that_stands_where_a_file_of_ours_is_to_be_gives_way(home: Home) -> None:
