@@ -8,6 +8,7 @@ read-only binds: through an overlay each look at a file takes half as long again
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 
 from cwl_userspace.engines.base import EMULATED_ROOT, PRIVATE_PIDS, PROMISES, Launch
 from cwl_userspace.engines.view import View
@@ -35,7 +36,7 @@ def nearest_directory(path: str) -> str:
     return path
 
 
-class Namespaced:
+class Namespaced(ABC):
     """An engine of name spaces. What its probe found is given to it, so that a launch is pure."""
 
     name = ""
@@ -110,13 +111,13 @@ class Namespaced:
             limits=spec.limits.to_json(),
         )
 
+    @abstractmethod
     def _namespaces(self, spec: ContainerSpec, flags: int) -> list[Any]:
         """The operation that enters all name spaces but that of mounts."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _last(self, spec: ContainerSpec) -> list[list[Any]]:
         """What the program's process does at the end: who it is, and what it may ask for."""
-        raise NotImplementedError
 
     def _dropped(self) -> list[int]:
         """Capabilities that are dropped besides those that Docker drops."""
