@@ -113,7 +113,7 @@ def _is_stopped(pid: int) -> bool:
 
 
 def _out_of_time(engine: str) -> str:
-    _, word = _held(engine, ["-l", "h_rt=5"])
+    _, word = _held(engine, ["-l", "h_rt=20"])
     _all_gone(f"h_rt with the engine {engine}", word)
     return f"h_rt with {engine}: nothing is left"
 
