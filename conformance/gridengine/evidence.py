@@ -5,6 +5,7 @@ usage: python -m conformance.gridengine.evidence; in a directory of one's own, w
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -96,20 +97,25 @@ def _deleted(engine: str) -> str:
 def _stopped(engine: str) -> str:
     """Suspended, nothing of the container goes on; resumed, all of it does."""
     job, word = _held(engine)
-    found = processes_with(word)
+    count = len(processes_with(word))
     output_of("qmod", "-sj", job.number)
-    if not until(lambda: all(_is_stopped(pid) for pid in found)):
-        raise Problem(f"qmod -sj with the engine {engine} left some of {found}", "see ps")
+    if not until(lambda: _states(word) <= {"T", "t"}):
+        raise Problem(f"qmod -sj with the engine {engine} left some of {word}", "see ps")
     output_of("qmod", "-usj", job.number)
-    if not until(lambda: not any(_is_stopped(pid) for pid in found)):
-        raise Problem(f"qmod -usj with the engine {engine} missed some of {found}", "see ps")
+    if not until(lambda: not _states(word) & {"T", "t"}):
+        raise Problem(f"qmod -usj with the engine {engine} missed some of {word}", "see ps")
     output_of("qdel", job.number)
     _all_gone(f"qdel with the engine {engine}", word)
-    return f"qmod -sj with {engine}: {len(found)} processes stopped, and after -usj going on"
+    return f"qmod -sj with {engine}: {count} processes stopped, and after -usj going on"
 
 
-def _is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+def _states(word: str) -> set[str]:
+    """The letters that ps has for the processes of a job; some may have ended meanwhile."""
+    found = set()
+    for pid in processes_with(word):
+        with contextlib.suppress(OSError):
+            found.add(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+    return found
 
 
 def _out_of_time(engine: str) -> str:
@@ -124,9 +130,7 @@ def _address_space(engine: str) -> str:
     said = Job(engine, tool, ["-l", "h_vmem=512M"]).ended()
     if not said.startswith("524288\n") or "Out of memory" not in said or "has it" in said:
         raise Problem(f"h_vmem=512M with {engine} gave {said!r}", "expected Out of memory")
-    return (
-        f"h_vmem with {engine}: ulimit -v of the tool; what wants more is told that there is none"
-    )
+    return f"h_vmem with {engine}: a process that wants more is told that there is none"
 
 
 def _all_together(engine: str) -> str:
