@@ -83,6 +83,12 @@ GLOBAL = (
     Option("-v --version", FLAG, "show the version"),
     Option("-h --help", FLAG, "show all verbs"),
 )
+# What helps against an error of the system that nobody else has put into words.
+_HINTS = {
+    errno.ENOSPC: "make room, or choose another place",
+    errno.EDQUOT: "make room, or choose another place",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), or your quota",
+}
 # Bytes that are no UTF-8, as Python has them in file names and arguments: they go out as they came.
 _RAW_BYTES = frozenset(map(chr, range(0xDC80, 0xDD00)))
 
@@ -163,8 +169,7 @@ def guarded(
             raise
         name = error.filename
         about = f": {os.fsdecode(name)}" if isinstance(name, (str, bytes)) and name else ""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "make room, or choose another place" if full else "see cwl-userspace doctor"
+        hint = _HINTS.get(error.errno or 0, "see cwl-userspace doctor")
         complain(f"{(error.strerror or str(error)).lower()}{about}; {hint}")
         return failed
     finally:

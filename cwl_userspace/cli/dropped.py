@@ -26,8 +26,7 @@ def dropped(store: Store, record: Record) -> tuple[int, int]:
 def tell(context: Context, name: str, record: Record) -> None:
     """Say in the log what an image that has just come lacks, if it lacks anything."""
     devices, bits = dropped(context.store, record)
-    if devices or bits:
-        context.log.say(
-            f"{name}: left out {devices} device nodes and pipes, "
-            f"and the set-user-ID and set-group-ID bits of {bits} files and directories"
-        )
+    lacks = [f"{devices} device nodes and pipes"] if devices else []
+    lacks += [f"the set-user-ID and set-group-ID bits of {bits} files and directories"] * (bits > 0)
+    if lacks:
+        context.log.say(f"{name}: left out {', and '.join(lacks)}")

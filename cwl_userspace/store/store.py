@@ -59,7 +59,7 @@ _PLACES = ("names", "images", "blobs/sha256", "trees", "packs", "tmp", "locks", 
 # What is published below these is for every user of the store.
 _FOR_ALL = ("trees/", "packs/")
 CONTENTS, REPLACED, MARK = "contents.zst", "replaced", "unsynced"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
 
@@ -269,6 +269,11 @@ class Store:
 
     def failure(self, error: OSError, doing: str) -> StoreError:
         """An OSError of the store as one sentence with a hint."""
+        if error.errno == errno.EFBIG:
+            return StoreError(
+                f"cannot {doing} in {self.path}: {error.strerror}",
+                "raise the limit of a file's size (ulimit -f), or your quota",
+            )
         if error.errno in _FULL:
             return StoreError(
                 f"no space left to {doing} in {self.path}: {error.strerror}",

@@ -134,3 +134,15 @@ def test_a_container_that_cannot_be_written_down_is_not_detached(command: Comman
     result = command("run", "-d", NAME, "true", XDG_STATE_HOME="/proc/self")
     assert (result.returncode, result.stdout) == (125, b"")
     assert result.stderr.count(b"\n") == 1 and b"set XDG_STATE_HOME" in result.stderr
+
+
+def test_a_limit_of_a_files_size_is_no_full_disk(command: Command) -> None:
+    result = subprocess.run(
+        ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", *command.words("load")],
+        input=ARCHIVE,
+        capture_output=True,
+        env=command.environ,
+        timeout=50,
+        check=False,
+    )
+    assert b"ulimit -f" in command.assert_refused(result).encode()
