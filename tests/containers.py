@@ -139,6 +139,10 @@ def counting() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 
 
+# For what looks at all its variables, or may write nothing: coverage is not started, and sets none.
+UNCOUNTED = {"COVERAGE_PROCESS_CONFIG": ""}
+
+
 class Home:
     """A user's directories, private to the tests, and the images in their store."""
 
