@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,7 +150,7 @@ def test_a_document_that_is_damaged_is_named_and_repaired(
 
 
 # What a record says of its image that its blobs, each as its own name says, do not.
-UNTRUE = {
+UNTRUE: dict[str, tuple[dict[str, Any], str]] = {
     "configuration": ({"config": {"os": "linux"}}, "its configuration is not that of the blob"),
     "layers": ({"chain": f"sha256:{'1' * 64}"}, "its chain is not that of the layers"),
     "digest": ({"manifest": "sha256:short"}, "short"),
