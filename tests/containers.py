@@ -134,6 +134,15 @@ def image_config(layer: bytes, config: Mapping[str, Any]) -> bytes:
     return json.dumps({**config_json([sha256(layer)]), "config": dict(config)}).encode()
 
 
+def counting() -> dict[str, str]:
+    """The variables by which coverage follows into a process; none in an ordinary run."""
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+
+
+# For what looks at all its variables, or may write nothing: coverage is not started, and sets none.
+UNCOUNTED = {"COVERAGE_PROCESS_CONFIG": ""}
+
+
 class Home:
     """A user's directories, private to the tests, and the images in their store."""
 
@@ -151,6 +160,7 @@ class Home:
             "XDG_CACHE_HOME": str(place / "cache"),
             "XDG_CONFIG_HOME": str(place / "config"),
             "XDG_STATE_HOME": str(place / "state"),
+            **counting(),
         }
 
     def command(self, *words: Word) -> list[bytes]:

@@ -123,5 +123,6 @@ class Trial:
             assert record["chain"].removeprefix("sha256:") in trees, about
 
     def _is_ours(self, command: Command, hit: str) -> bool:
-        """False where Python itself could not start: it says so in its own way."""
-        return os.fspath(command.store) in hit or "AT_FDCWD" not in hit
+        """False where Python itself or a library could not start: they say so in their own way."""
+        theirs = "AT_FDCWD" in hit or ".so>" in hit
+        return os.fspath(command.store) in hit or not theirs

@@ -24,7 +24,8 @@ _UNKNOWN_SILENCE = 24 * 3600.0
 def workspace(store: Store) -> Iterator[str]:
     """A private directory that is gone afterwards, whatever happened in it.
 
-    What killed processes of this host left behind goes, too.
+    What killed processes of this host left behind goes, too; and so, later, does one that cannot
+    be removed, for what was made in it is whole all the same.
     """
     sweep(store)
     path = os.path.join(store.path, "tmp", private_name())
@@ -39,7 +40,8 @@ def workspace(store: Store) -> Iterator[str]:
         with beating(lambda: os.utime(path)):
             yield path
     finally:
-        remove_tree(path)
+        with contextlib.suppress(OSError):
+            remove_tree(path)
 
 
 def sweep(store: Store) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.building import Workshop, facts, names
-from tests.containers import ENGINES, Box, Home, all_gone, marker, waiting
+from tests.containers import ENGINES, UNCOUNTED, Box, Home, all_gone, marker, waiting
 from tests.integration.test_network import port
 
 __all__ = ["port"]
@@ -202,7 +202,7 @@ USER root
 RUN env | sort > /seen; cat > /input
 """,
         *("--build-arg", "GIVEN=given", "--build-arg", "PASSED", "--build-arg", "http_proxy=p:1"),
-        environment={"SECRET": "of the host", "PASSED": "not declared"},
+        environment={"SECRET": "of the host", "PASSED": "not declared", **UNCOUNTED},
         stdin=b"not for a step",
     )
     seen = (tree / "seen").read_text().splitlines()

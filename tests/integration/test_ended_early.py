@@ -57,12 +57,12 @@ def test_what_is_told_to_end_leaves_nothing_in_the_store(
     assert command.listing("tmp") == command.listing("leases") == []
 
 
-def into(place: str, command: Command, *words: str) -> Result:
-    """What the installed program writes at its end, as one who gathers its output has it."""
-    program = Path(sys.executable).with_name("cwl-userspace")
+def into(place: str, command: Command, *words: str, module: bool = False) -> Result:
+    """What the installed program, or the module, writes at its end, with its output gathered."""
+    program = [str(Path(sys.executable).with_name("cwl-userspace")), *words]
     with open(place, "wb") as out:
         return subprocess.run(
-            [program, *words],
+            command.words(*words) if module else program,
             stdout=out,
             stderr=subprocess.PIPE,
             env={k: v for k, v in command.environ.items() if k != "PYTHONUNBUFFERED"},
@@ -76,6 +76,13 @@ def test_an_answer_that_finds_no_room_is_an_error_of_one_line(command: Command) 
     for words in (["images"], ["inspect", NAME], ["help"], ["save", NAME]):
         result = into("/dev/full", command, *words)
         assert (result.returncode, result.stderr) == (125, NO_ROOM), words
+
+
+def test_a_module_that_finds_no_room_for_its_answer_ends_as_the_command_does(
+    command: Command,
+) -> None:
+    result = into("/dev/full", command, "images", module=True)
+    assert (result.returncode, result.stderr) == (125, NO_ROOM)
 
 
 def test_an_archive_goes_into_a_pipe_by_its_name_and_stays_out_of_its_place(

@@ -13,6 +13,7 @@ import pytest
 
 from tests import tars
 from tests.command import Command, Result
+from tests.containers import UNCOUNTED
 from tests.images import NAME, oci_directory, plain
 
 LAYERS = [
@@ -93,7 +94,7 @@ def test_a_quota_that_is_used_up_is_named_and_leaves_nothing(
     words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:error=EDQUOT"]
     result = subprocess.run(
         [*words, *command.words("load", "-i", image)],
-        env=command.environ,
+        env={**command.environ, **UNCOUNTED},
         capture_output=True,
         timeout=50,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,6 +147,30 @@ def test_a_document_that_is_damaged_is_named_and_repaired(
     path.write_bytes(content)
     assert (path.parent.name if place == "contents.zst" else path.name) in cared.finds()
     cared.repairs()
+
+
+# What a record says of its image that its blobs, each as its own name says, do not.
+UNTRUE: dict[str, tuple[dict[str, Any], str]] = {
+    "configuration": ({"config": {"os": "linux"}}, "its configuration is not that of the blob"),
+    "layers": ({"chain": f"sha256:{'1' * 64}"}, "its chain is not that of the layers"),
+    "digest": ({"manifest": "sha256:short"}, "short"),
+    "manifest": ({}, f"it is the manifest of sha256:{'2' * 64}"),
+}
+
+
+@pytest.mark.parametrize("untrue", UNTRUE)
+def test_a_record_that_its_blobs_belie_is_named(cared: Cared, untrue: str) -> None:
+    path = cared.file("images")
+    record = json.loads(path.read_bytes())
+    changed, said = UNTRUE[untrue]
+    if untrue == "manifest":
+        sound = (cared.store / "blobs/sha256" / record["manifest"][7:]).read_text()
+        other = sound.replace(record["id"], f"sha256:{'2' * 64}").encode()
+        name = hashlib.sha256(other).hexdigest()
+        (cared.store / "blobs/sha256" / name).write_bytes(other)
+        changed = {"manifest": f"sha256:{name}"}
+    path.write_text(json.dumps({**record, **changed}))
+    assert said in cared.finds()
 
 
 def test_a_record_that_is_lost_is_written_anew(cared: Cared) -> None:

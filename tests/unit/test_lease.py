@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_userspace.store.lease import lease
+from cwl_userspace.store.lease import _Candidate, _identity, lease
 from cwl_userspace.store.owner import Owner, owner_of, private_name
 from cwl_userspace.store.store import Store
 
@@ -179,6 +179,24 @@ def test_a_crowd_takes_a_dead_ones_lease_over_one_by_one(store: Store) -> None:
     for one in crowd:
         _, err = one.communicate(timeout=60)
         assert one.returncode == 0, err
+    assert leases(store) == []
+
+
+def test_a_lease_that_a_quicker_one_has_taken_over_is_put_back(store: Store) -> None:
+    """Of two who see a dead holder the slower renames what is the quicker one's by then."""
+    place = os.path.join(store.path, "leases", "x")
+    slower = _Candidate(os.path.dirname(place), "x", NEVER)
+    with holder(store) as process:
+        dead = _identity(place)
+        assert dead is not None
+        process.kill()
+    with lease(store, "x", beat=NEVER) as held:
+        mine = _identity(place)
+        assert held and mine != dead
+        slower._bury(dead)
+        assert _identity(place) == mine
+        slower.close()
+        assert _identity(place) == mine
     assert leases(store) == []
 
 
