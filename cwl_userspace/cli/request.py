@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # More than any kernel has: CONFIG_NR_CPUS.
 _PROCESSORS = 1 << 16
+# In bytes, by gethostname(2).
+_LONGEST_HOSTNAME = 64
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
@@ -39,7 +41,7 @@ def request_of(words: Words, environ: Mapping[str, str]) -> RunRequest:
         network_off=network == "none",
         read_only=words.flag("read-only"),
         add_hosts=[_added_host(text) for text in words.list("add-host")],
-        hostname=words.value("hostname"),
+        hostname=_hostname(words.value("hostname"), words.typed("hostname")),
         shm_size=_size(words.value("shm-size", "64m"), "--shm-size"),
         limits=_limits(words),
         devices=[_device(text) for text in words.list("device")],
@@ -97,6 +99,18 @@ def _environment_file(path: str, environ: Mapping[str, str]) -> Iterator[tuple[s
             yield name, value
         elif name in environ:
             yield name, environ[name]
+
+
+def _hostname(text: str, option: str) -> str:
+    """What the kernel takes and a line of /etc/hosts can hold. Docker asks for no more since names
+    with underscores were refused for a while (moby #28985).
+    """
+    fits = len(os.fsencode(text)) <= _LONGEST_HOSTNAME
+    if not fits or not text.isprintable() or " " in text or "#" in text:
+        raise UsageError(
+            f"{option} is {text!r}", f"expected a word of at most {_LONGEST_HOSTNAME} bytes"
+        )
+    return text
 
 
 def _added_host(text: str) -> tuple[str, str]:

@@ -32,3 +32,15 @@ def test_a_wrong_filter_is_refused_where_there_is_nothing_to_list(
 ) -> None:
     ran = empty.call(*words.split())
     assert ran.code in (1, 125) and said in ran.complaint
+
+
+@pytest.mark.parametrize("name", ["a b", "a\tb", "a\n1.2.3.4 registry", "a#b", "a" * 65, "é" * 33])
+def test_a_host_name_is_one_word_that_the_kernel_takes(empty: Home, name: str) -> None:
+    ran = empty.call("run", "-h", name, "no/such:1")
+    assert ran.code == 125 and "expected a word of at most 64 bytes" in ran.complaint
+
+
+def test_a_host_name_may_have_what_docker_lets_it_have(home: Home) -> None:
+    name = "a_b.c-1" * 9
+    ran = home.call("run", "--hostname", name, "busybox", "sh", "-c", "hostname; cat /etc/hosts")
+    assert ran.text.startswith(f"{name}\n") and f"127.0.0.1\t{name}\n" in ran.text
