@@ -62,7 +62,18 @@ def check_ending(words: Words) -> None:
 
 def stop_timeout(words: Words) -> float:
     """Seconds that a program has to end once it was asked to; raise UsageError for a bad value."""
-    return _number(words.value("stop-timeout", str(GRACE)), "--stop-timeout")
+    return seconds(words.value("stop-timeout", str(GRACE)), "--stop-timeout")
+
+
+def seconds(text: str, option: str) -> float:
+    """A time that an option was given; less than none means for ever, as in Docker."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = float("nan")
+    if found != found:  # which "nan" is, too
+        raise UsageError(f"{option} is {text!r}", "expected a number of seconds")
+    return found if found >= 0 else float("inf")
 
 
 def environment_of(words: Words, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
