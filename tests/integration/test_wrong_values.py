@@ -34,6 +34,14 @@ def test_a_wrong_filter_is_refused_where_there_is_nothing_to_list(
     assert ran.code in (1, 125) and said in ran.complaint
 
 
+@pytest.mark.parametrize("option", ["--mount=source=/,target=/x,{}", "-v=/:/x:ro,{}"])
+def test_what_is_to_be_read_alone_is_not_written_for_a_word_that_nobody_knows(
+    empty: Home, option: str
+) -> None:
+    ran = empty.call("run", option.format("ro=nonsense"), "no/such:1")
+    assert ran.code == 125 and "nonsense'; expected" in ran.complaint
+
+
 @pytest.mark.parametrize("name", ["a b", "a\tb", "a\n1.2.3.4 registry", "a#b", "a" * 65, "é" * 33])
 def test_a_host_name_is_one_word_that_the_kernel_takes(empty: Home, name: str) -> None:
     ran = empty.call("run", "-h", name, "no/such:1")
