@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
-from cwl_userspace.cli.listing import FORMAT, filters, has_labels, listing
+from cwl_userspace.cli.listing import FORMAT, filters, has_labels, listing, switch
 from cwl_userspace.cli.table import human_size
 from cwl_userspace.cli.words import FLAG, LIST, Option, Words, parse
 from cwl_userspace.errors import ImageNotFound, UsageError
@@ -37,7 +37,6 @@ _WHERE = {"Store": "STORE"}
 _SIZES = {"SharedSize": "SHARED", "UniqueSize": "UNIQUE"}
 _NONE = "<none>"
 _UNKNOWN = "N/A"
-_YES = {"true": True, "1": True, "false": False, "0": False}
 _STEPS = ((60, "second"), (60, "minute"), (24, "hour"), (7, "day"), (52, "week"), (1e9, "year"))
 
 
@@ -54,6 +53,8 @@ def command(context: Context, argv: Sequence[str]) -> int:
     words = parse("images", OPTIONS, argv)
     if words.flag("help"):
         return show("images", "[OPTIONS] [NAME]", OPTIONS)
+    if len(words.arguments) > 1:
+        raise UsageError("images takes one name", "or give several with --filter reference=NAME")
     context.store.check()
     given = filters(words.list("filter"), FILTERS)
     fit = [_filter(context, key, values) for key, values in given.items()]
@@ -117,9 +118,7 @@ def _filter(context: Context, key: str, values: Sequence[str]) -> Callable[[Row]
         if key == "before":
             return lambda row: row.record.created < min(limits)
         return lambda row: row.record.created > max(limits)
-    if values[-1] not in _YES:
-        raise UsageError(f"the filter {key}={values[-1]} is not known", "expected true or false")
-    wanted = _YES[values[-1]]
+    wanted = switch(key, values)
     if key == "dangling":
         return lambda row: (row.reference is None) == wanted
     return lambda row: row.protected == wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.containers import Home
+from tests.docker import Shims
 
 pytestmark = pytest.mark.once
 
@@ -13,6 +14,11 @@ pytestmark = pytest.mark.once
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home without images and without containers."""
     return Home(tmp_path_factory.mktemp("empty"))
+
+
+@pytest.fixture(scope="module")
+def docker(empty: Home, tmp_path_factory: pytest.TempPathFactory) -> Shims:
+    return Shims(empty, tmp_path_factory.mktemp("shims"))
 
 
 @pytest.mark.parametrize(
@@ -32,6 +38,22 @@ def test_a_wrong_filter_is_refused_where_there_is_nothing_to_list(
 ) -> None:
     ran = empty.call(*words.split())
     assert ran.code in (1, 125) and said in ran.complaint
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("image prune -f --filter dangling=x", "dangling=x is not known"),
+        ("image prune -f --filter until=x", "until is 'x'"),
+        ("network ls --filter dangling=x", "dangling=x is not known"),
+        ("images one two", "images takes one name"),
+    ],
+)
+def test_docker_removes_and_lists_nothing_for_words_without_meaning(
+    docker: Shims, words: str, said: str
+) -> None:
+    ran = docker.docker(*words.split())
+    assert ran.code == 125 and said in ran.complaint
 
 
 @pytest.mark.parametrize("option", ["--mount=source=/,target=/x,{}", "-v=/:/x:ro,{}"])
