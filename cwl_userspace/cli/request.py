@@ -125,10 +125,24 @@ def _hostname(text: str, option: str) -> str:
 
 
 def _added_host(text: str) -> tuple[str, str]:
-    name, _, address = text.partition(":")
-    if not name or not address or any(c.isspace() for c in text):
+    """``NAME:ADDRESS``, or with ``=`` between them; an IPv6 address may be in brackets, as in
+    Docker. ``host-gateway`` is the host, whose network is the container's own.
+    """
+    name, _, address = text.partition("=" if "=" in text else ":")
+    address = address.removeprefix("[").removesuffix("]")
+    address = "127.0.0.1" if address == "host-gateway" else address
+    if not name or any(c.isspace() for c in text) or not _is_address(address):
         raise UsageError(f"--add-host is {text!r}", "expected NAME:ADDRESS")
     return name, address
+
+
+def _is_address(text: str) -> bool:
+    from _socket import AF_INET, AF_INET6, inet_pton
+
+    try:
+        return bool(inet_pton(AF_INET6 if ":" in text else AF_INET, text))
+    except (OSError, ValueError):
+        return False
 
 
 def _size(text: str, option: str) -> int:
@@ -172,8 +186,8 @@ def _processors(text: str) -> list[int]:
     """``0-2,7`` as numbers (cpuset(7), List format)."""
     found: set[int] = set()
     for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        numbers = (first, last or first)
+        first, dash, last = part.partition("-")
+        numbers = (first, last if dash else first)
         if not all(number.isascii() and number.isdigit() for number in numbers):
             raise UsageError(f"--cpuset-cpus is {text!r}", "expected a list such as 0-2,7")
         low, high = map(int, numbers)
@@ -192,11 +206,13 @@ def _gpus(text: str) -> Gpus:
 
 
 def _device(text: str) -> Device:
-    """``/dev/x[:/dev/y[:rwm]]``; what may be done with it is for the host's modes to say."""
-    source, _, rest = text.partition(":")
-    target = rest.partition(":")[0] or source
-    if not os.path.isabs(source) or not target.startswith("/dev/"):
-        raise UsageError(f"--device is {text!r}", "expected /dev/NAME[:/dev/NAME]")
+    """``/dev/x[:/dev/y][:rwm]``; what may be done with it is for the host's modes to say."""
+    source, *rest = text.split(":")
+    if rest and rest[-1] and not rest[-1].strip("rwm"):
+        rest.pop()
+    target = "".join(rest) or source
+    if not os.path.isabs(source) or len(rest) > 1 or not target.startswith("/dev/"):
+        raise UsageError(f"--device is {text!r}", "expected /dev/NAME[:/dev/NAME][:rwm]")
     try:
         mode = os.stat(source).st_mode
     except OSError as error:

@@ -56,6 +56,28 @@ def test_docker_removes_and_lists_nothing_for_words_without_meaning(
     assert ran.code == 125 and said in ran.complaint
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["--add-host=h:nonsense", "--add-host=h:1.2.3.4:5", "--add-host=[::1]", "--cpuset-cpus=0-",
+     "--device=/dev/null:/dev/x:nonsense", "--device=/dev/null:/dev/x:/dev/y"],
+)  # fmt: skip
+def test_what_run_could_not_do_is_refused_before_an_image_is_looked_for(
+    empty: Home, words: str
+) -> None:
+    option, _, value = words.partition("=")
+    ran = empty.call("run", words, "no/such:1")
+    assert ran.code == 125 and f"{option} is '{value}'" in ran.complaint
+
+
+def test_hosts_and_devices_are_named_in_each_of_dockers_ways(home: Home) -> None:
+    hosts = ("a:1.2.3.4", "b=1.2.3.5", "c:::6", "d=[::7]", "e:[::8]", "f:host-gateway")
+    given = [f"--add-host={host}" for host in hosts]
+    script = "tail -n 6 /etc/hosts; head -c 1 /dev/null"
+    ran = home.call("run", *given, "--device=/dev/null:r", "busybox", "sh", "-c", script)
+    addresses = "1.2.3.4 a 1.2.3.5 b ::6 c ::7 d ::8 e 127.0.0.1 f"
+    assert ran.text.split() == addresses.split()
+
+
 @pytest.mark.parametrize("option", ["--mount=source=/,target=/x,{}", "-v=/:/x:ro,{}"])
 def test_what_is_to_be_read_alone_is_not_written_for_a_word_that_nobody_knows(
     empty: Home, option: str
