@@ -7,6 +7,7 @@ import fcntl
 import os
 import select
 import struct
+import time
 
 from cwl_userspace.kernel import modeguard, syscalls
 from cwl_userspace.kernel.modecalls import Call
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-# How long the container's locator may take for a path, in milliseconds.
-_PATIENCE = 10_000
+# How long the container's locator may take for a path, in seconds.
+_PATIENCE = 10.0
 _ABOVE_ALL = 10
 _DIRECTORY_SIZE = 64
 _NUMBER = "=q"
@@ -38,7 +39,9 @@ class Guard:
         "_from_child",
         "_from_keeper",
         "_locator",
+        "_lost",
         "_ours",
+        "_patience",
         "_process",
         "_protected",
         "_to_child",
@@ -48,8 +51,15 @@ class Guard:
         "listener",
     )
 
-    def __init__(self, protected: Sequence[str], locator: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        protected: Sequence[str],
+        locator: Mapping[str, Any] | None = None,
+        patience: float = _PATIENCE,
+    ) -> None:
         self._protected = tuple(protected)
+        self._patience = patience
+        self._lost = False
         self._from_child, self._to_keeper = _pipe()
         self._from_keeper, self._to_child = _pipe()
         self._locator = bool(locator)
@@ -115,6 +125,8 @@ class Guard:
         request = struct.pack(f"{_NUMBER}{_DIRECTORY_SIZE}s", how, place.encode())
         if self._process < 0:
             self._process = self._meet()
+        if self._lost:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         os.write(self._ours, request + (modeguard.own_path(path, call.pid) or b".") + b"\0")
         (number,) = struct.unpack(_NUMBER, self._said())
         try:
@@ -138,21 +150,28 @@ class Guard:
         return process
 
     def _said(self) -> bytes:
-        """The locator's next word; OSError where it is gone or says nothing."""
+        """The locator's next word; OSError where it is gone or says nothing for long.
+
+        It is not asked again then: its word would come for another question than it was asked. The
+        time is one for all the calls that come meanwhile, of which a container can make any number.
+        """
         poll = select.poll()
         for descriptor in (self._ours, self.listener, self._process):
             if descriptor >= 0:
                 poll.register(descriptor, select.POLLIN)
-        while True:
-            ready = [descriptor for descriptor, _ in poll.poll(_PATIENCE)]
+        deadline = time.monotonic() + self._patience
+        while not self._lost:
+            left = max(0.0, deadline - time.monotonic())
+            ready = [descriptor for descriptor, _ in poll.poll(left * 1000)]
             if self._ours in ready:
                 word = os.read(self._ours, 64)
                 if len(word) == struct.calcsize(_NUMBER):
                     return word
-            if self.listener in ready:
+            if left and ready == [self.listener]:
                 self._receive()
-            elif self._ours not in ready or not word:
-                raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+            else:
+                self._lost = True
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def _pipe() -> tuple[int, int]:

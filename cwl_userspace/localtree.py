@@ -200,7 +200,7 @@ def _unpack_alone(
 
     with workspace(local) as private:
         disk = os.statvfs(private)
-        files = int(packs.facts(shared, record.chain).get("files", 0))
+        files = packs.number(shared, record.chain, "files")
         if disk.f_bavail * disk.f_frsize < record.size or 0 < disk.f_favail < files:
             raise StoreError(
                 f"{local.path} has no room for {record.size >> 20} MiB in {files} files",

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 # (--stop-timeout): Docker's default.
 GRACE = 10.0
 _PARENT_CHECK = 0.5
+# poll(2) can wait no longer than this, in seconds, and may be told to go on waiting.
+_LONGEST = 1e6
 # How long a keeper may take to end a container without name spaces, in seconds. The container's
 # processes are its user's, as it is itself, and so may have stopped it or keep it busy.
 _KEEPER = 5.0
@@ -184,7 +186,7 @@ class Vigil:
             waits.append(_PARENT_CHECK)
         for moment in filter(None, (self._deadline, self._kill_keeper_at)):
             waits.append(max(0.0, moment - time.monotonic()))
-        return min(waits) * 1000 if waits else None
+        return min(*waits, _LONGEST) * 1000 if waits else None
 
     def _serve(self, fd: int, event: int) -> None:
         try:

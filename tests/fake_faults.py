@@ -25,6 +25,8 @@ class Faults:
     status: int = 503
     retry_after: str = ""
     page: int = 0  # at most so many names in a list
+    new_names: int = 0  # how many each page of a list has that no page before had
+    new_name: str = "name-"  # how each of them begins
     limit: str = ""  # what Docker's hub says in RateLimit-Limit
     message: str = "one at a time please"
     body_fail: int = FOR_EVER  # how many blob bodies the faults below hit

@@ -203,10 +203,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _listing(self, key: str, names: set[str]) -> None:
         """A page of names, as long as is asked for and as the registry allows."""
+        faults = self.registry.faults
         query = parse_qs(urlsplit(self.path).query)
         last, wanted = query.get("last", [""])[0], int(query.get("n", ["100"])[0])
         after = sorted(name for name in names if name > last)
-        page = after[: min(wanted, self.registry.faults.page or wanted)]
+        page = after[: min(wanted, faults.page or wanted)]
+        if faults.new_names:
+            first = int(last.rpartition("-")[2] or 0) + 1
+            numbers = range(first, first + faults.new_names)
+            page = [f"{faults.new_name}{number}" for number in numbers]
         raw = json.dumps({key: page}).encode()
         self._answer(200, raw, {"Content-Type": "application/json"})
 

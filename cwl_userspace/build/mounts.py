@@ -14,46 +14,58 @@ from cwl_userspace.spec import Mount
 from cwl_userspace.store.copy import copy_tree
 
 _KNOWN = {
-    "bind": ("source", "target", "from", "rw"),
-    "cache": ("id", "target", "sharing", "mode", "uid", "gid", "ro"),
+    "bind": ("source", "target", "from"),
+    "cache": ("id", "target", "sharing", "mode", "uid", "gid"),
     "tmpfs": ("target", "size"),
 }
+_SWITCHES = ("ro", "rw")
 _SAME = {"src": "source", "dst": "target", "destination": "target", "readwrite": "rw",
          "readonly": "ro"}  # fmt: skip
+# What Go's strconv.ParseBool takes, as BuildKit reads switches with it.
+_TRUTHS = {**dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+           **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False)}  # fmt: skip
 
 
 class Wanted(NamedTuple):
-    """One mount: its kind, and its settings by their full names."""
+    """One mount: its kind, its settings by their full names, and whether it is only read."""
 
     kind: str
     settings: dict[str, str]
-
-    def is_set(self, name: str) -> bool:
-        """True for a switch that is given, and not as false."""
-        return self.settings.get(name, "false") not in ("false", "0")
+    read_only: bool
 
 
 def parse(text: str) -> Wanted:
     """Read ``type=...,target=...``; raise Problem for what cannot be done."""
     settings: dict[str, str] = {}
+    switched: bool | None = None
     for part in text.split(","):
-        name, equals, value = part.partition("=")
-        settings[_SAME.get(name.lower(), name.lower())] = value if equals else "true"
-    kind = settings.pop("type", "bind")
+        given, equals, value = part.partition("=")
+        name = _SAME.get(given.lower(), given.lower())
+        if name in _SWITCHES:
+            switched = _truth(part, value if equals else "true") == (name == "ro")
+        elif not equals:
+            raise Problem(f"has a mount with {part!r}, which has no value", "expected KEY=VALUE")
+        else:
+            settings[name] = value
+    kind = settings.pop("type", "bind").lower()
     if kind not in _KNOWN:
         raise Problem(
             f"has a mount of the type {kind!r}, which is not supported",
             "expected bind, cache, tmpfs",
         )
-    if settings.get("ro") == "true" and kind == "bind":
-        del settings["ro"]
     for name in settings:
         if name not in _KNOWN[kind]:
-            known = ", ".join(_KNOWN[kind])
+            known = ", ".join((*_KNOWN[kind], *_SWITCHES))
             raise Problem(f"has a {kind} mount with the setting {name!r}", f"expected {known}")
     if not settings.get("target"):
         raise Problem(f"has the mount {text!r} without a target", "expected target=DIR")
-    return Wanted(kind, settings)
+    return Wanted(kind, settings, kind == "bind" if switched is None else switched)
+
+
+def _truth(part: str, value: str) -> bool:
+    if value not in _TRUTHS:
+        raise Problem(f"has a mount with {part!r}", "expected true or false")
+    return _TRUTHS[value]
 
 
 class Mounts:
@@ -71,13 +83,13 @@ class Mounts:
         target = posixpath.join(working_dir, wanted.settings["target"])
         if wanted.kind == "cache":
             name = wanted.settings.get("id") or posixpath.normpath(target)
-            return Mount(self._cache(name), target, wanted.is_set("ro"))
+            return Mount(self._cache(name), target, wanted.read_only)
         aside = os.path.join(self._private, f"mount-{os.urandom(6).hex()}")
         if wanted.kind == "tmpfs":
             os.mkdir(aside, 0o755)
-            return Mount(aside, target)
+            return Mount(aside, target, wanted.read_only)
         source = self.source(wanted)
-        if not wanted.is_set("rw"):
+        if wanted.read_only:
             return Mount(source, target, read_only=True)
         if not os.path.isdir(source):
             raise Problem("has a bind mount of a file that can be written", "mount a directory")

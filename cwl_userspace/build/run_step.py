@@ -44,7 +44,7 @@ def run_work(tools: Tools, state: StageState, instruction: Instruction) -> Work:
         script,
         {name: state.config.get(name) for name in ("Env", "User", "WorkingDir")},
         state.declared(),
-        [[one.kind, one.settings, _mount_key(tools, one)] for one in wanted],
+        [[*one, _mount_key(tools, one)] for one in wanted],
         network_off,
     ]
 

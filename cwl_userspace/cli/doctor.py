@@ -117,7 +117,7 @@ def _trees(path: str) -> tuple[int, int]:
     top = os.path.join(path, "trees")
     for name in os.listdir(top) if os.path.isdir(top) else ():
         with (
-            contextlib.suppress(OSError, ValueError, KeyError),
+            contextlib.suppress(OSError, ValueError, KeyError, TypeError),
             open(os.path.join(top, name, "tree.json"), "rb") as file,
         ):
             size += json.loads(file.read())["bytes"]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cwl_userspace import runs
+from cwl_userspace.cli.request import seconds
 from cwl_userspace.cli.subjects import Subject, failure, is_away
 from cwl_userspace.cli.words import Words
 from cwl_userspace.errors import UsageError
@@ -32,7 +33,9 @@ def stop(subject: Subject, number: int = 0, patience: float | None = None) -> No
     for record in subject.running:
         _check_near(subject, record)
         given = record.get("stop_timeout")
-        wait = patience if patience is not None else float(given) if given else PATIENCE
+        wait = seconds(given, "--stop-timeout") if given else PATIENCE
+        if patience is not None:
+            wait = patience
         if not end(record, number or _wanted(record), wait) and not kill(record):
             raise failure(f"{subject.shown!r} does not end", f"see process {record['pid']}")
 
@@ -61,17 +64,6 @@ def wait_for(record: dict[str, Any], patience: float = float("inf")) -> bool:
         time.sleep(pause)
         pause = min(pause * 1.2, _LONGEST_PAUSE)
     return True
-
-
-def seconds(text: str, option: str) -> float:
-    """A time that an option was given; less than none means for ever, as in Docker."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = float("nan")
-    if found != found:  # which "nan" is, too
-        raise UsageError(f"{option} is {text!r}", "expected a number of seconds")
-    return found if found >= 0 else float("inf")
 
 
 def signal(text: str) -> int:

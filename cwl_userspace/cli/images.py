@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
-from cwl_userspace.cli.listing import FORMAT, filters, has_labels, listing
+from cwl_userspace.cli.listing import FORMAT, filters, has_labels, listing, switch
 from cwl_userspace.cli.table import human_size
 from cwl_userspace.cli.words import FLAG, LIST, Option, Words, parse
 from cwl_userspace.errors import ImageNotFound, UsageError
@@ -37,7 +37,6 @@ _WHERE = {"Store": "STORE"}
 _SIZES = {"SharedSize": "SHARED", "UniqueSize": "UNIQUE"}
 _NONE = "<none>"
 _UNKNOWN = "N/A"
-_YES = {"true": True, "1": True, "false": False, "0": False}
 _STEPS = ((60, "second"), (60, "minute"), (24, "hour"), (7, "day"), (52, "week"), (1e9, "year"))
 
 
@@ -54,13 +53,12 @@ def command(context: Context, argv: Sequence[str]) -> int:
     words = parse("images", OPTIONS, argv)
     if words.flag("help"):
         return show("images", "[OPTIONS] [NAME]", OPTIONS)
+    if len(words.arguments) > 1:
+        raise UsageError("images takes one name", "or give several with --filter reference=NAME")
     context.store.check()
     given = filters(words.list("filter"), FILTERS)
-    rows = [
-        row
-        for row in _rows(context, words.arguments)
-        if all(_fits(context, row, key, values) for key, values in given.items())
-    ]
+    fit = [_filter(context, key, values) for key, values in given.items()]
+    rows = [row for row in _rows(context, words.arguments) if all(fits(row) for fits in fit)]
     form = words.value("format")
     if words.flag("quiet"):
         short = (_identifier(row.record, words) for row in rows)
@@ -109,20 +107,21 @@ def _is_wanted(reference: ImageReference, wanted: str) -> bool:
     return same and (not explicit or records.key_of(asked) == records.key_of(reference))
 
 
-def _fits(context: Context, row: Row, key: str, values: Sequence[str]) -> bool:
-    """True if a row fits a filter; raise UsageError for a value that has no meaning."""
-    created = row.record.created
+def _filter(context: Context, key: str, values: Sequence[str]) -> Callable[[Row], bool]:
+    """What says whether a row fits a filter; raise UsageError for a value that has no meaning."""
     if key == "reference":
-        return any(_matches(row, pattern) for pattern in values)
+        return lambda row: any(_matches(row, pattern) for pattern in values)
     if key == "label":
-        return has_labels(_labels(row.record), values)
-    if key == "before":
-        return all(created < records.find(context.store, name).created for name in values)
-    if key == "since":
-        return all(created > records.find(context.store, name).created for name in values)
-    if values[-1] not in _YES:
-        raise UsageError(f"the filter {key}={values[-1]} is not known", "expected true or false")
-    return (row.reference is None if key == "dangling" else row.protected) == _YES[values[-1]]
+        return lambda row: has_labels(_labels(row.record), values)
+    if key in ("before", "since"):
+        limits = [records.find(context.store, name).created for name in values]
+        if key == "before":
+            return lambda row: row.record.created < min(limits)
+        return lambda row: row.record.created > max(limits)
+    wanted = switch(key, values)
+    if key == "dangling":
+        return lambda row: (row.reference is None) == wanted
+    return lambda row: row.protected == wanted
 
 
 def _matches(row: Row, pattern: str) -> bool:

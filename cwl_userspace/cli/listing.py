@@ -11,6 +11,7 @@ from cwl_userspace.cli.template_functions import as_json
 from cwl_userspace.cli.words import VALUE, Option
 from cwl_userspace.errors import UsageError
 
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 FORMAT = Option("--format", VALUE, "table, json, {{.ID}} or 'table {{.ID}}\\t...'", "TEMPLATE")
 
 
@@ -57,6 +58,13 @@ def filters(texts: Sequence[str], known: Sequence[str]) -> dict[str, list[str]]:
             )
         found.setdefault(key, []).append(value)
     return found
+
+
+def switch(key: str, values: Sequence[str]) -> bool:
+    """What a filter that is on or off is set to; raise UsageError for any other value."""
+    if values[-1] not in _TRUTHS:
+        raise UsageError(f"the filter {key}={values[-1]} is not known", "expected true or false")
+    return _TRUTHS[values[-1]]
 
 
 def has_labels(labels: Mapping[str, Any], wanted: Sequence[str]) -> bool:

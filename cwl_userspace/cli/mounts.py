@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 
+from cwl_userspace.cli.words import truth
 from cwl_userspace.errors import UsageError
 from cwl_userspace.spec import Mount
 
@@ -101,8 +102,8 @@ def mount(text: str) -> Mount:
     real = os.path.realpath(source)
     if not os.path.exists(real):
         raise UsageError(f"the source {source!r} of --mount does not exist", "make it first")
-    read_only = values.get("readonly", values.get("ro", "false")).lower() in ("true", "1")
-    return Mount(real, target, read_only)
+    read_only = values.get("readonly", values.get("ro", "false"))
+    return Mount(real, target, truth("readonly of --mount", read_only))
 
 
 def fields(text: str) -> list[str]:
@@ -120,6 +121,12 @@ def fields(text: str) -> list[str]:
 def _cut_options(text: str) -> tuple[str, set[str]]:
     body, colon, last = text.rpartition(":")
     options = set(last.split(","))
+    asked = "ro" in options and not last.startswith("/") and _same_name(text) is None
+    if asked and not options <= _OPTIONS:
+        # Whatever it is meant to be, what is asked to be read alone must not be written.
+        raise UsageError(
+            f"the volume {text!r} has the options {last!r}", "expected for example ro or ro,z"
+        )
     if colon and options <= _OPTIONS and (":" in body or body.startswith("/")):
         # "/data:z" is a target named z only if it starts with a slash, so this is an option.
         return body, options

@@ -139,7 +139,7 @@ def _storing(context: Context, words: Words) -> Have:
 def _copying(context: Context, words: Words) -> Have:
     text = words.value("platform")
     platform = Platform.parse(text) if text else Platform.host()
-    mirror = Mirror(words.value("to").removeprefix("oci:"))
+    mirror = Mirror(words.value("to").removeprefix("oci:"), context.log.say)
 
     def have(reference: ImageReference) -> None:
         with Progress(reference.familiar, context.log, context.bars) as progress:

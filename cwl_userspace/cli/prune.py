@@ -69,19 +69,19 @@ def _wish(words: Words) -> Wish:
         keep = size_in_bytes(size) if size else None
     except (ValueError, OverflowError):
         raise UsageError(f"--keep-size is {size!r}", "expected a size such as 20g") from None
-    wish = Wish(_seconds(words.value("older-than")), keep, words.flag("all"))
+    wish = Wish(age(words.value("older-than"), "--older-than"), keep, words.flag("all"))
     if words.flag("whole-store") and wish != Wish():
         raise UsageError("--whole-store leaves nothing to choose", "give no other choice with it")
     return wish
 
 
-def _seconds(text: str) -> float | None:
-    """``30d`` and the like; None for nothing."""
+def age(text: str, option: str) -> float | None:
+    """``30d`` and the like in seconds, None for nothing; raise UsageError for what is no age."""
     if not text:
         return None
     number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "d")
     if not number.isascii() or not number.isdigit():
-        raise UsageError(f"--older-than is {text!r}", "expected for example 30d, 12h or 2w")
+        raise UsageError(f"{option} is {text!r}", "expected for example 30d, 12h or 2w")
     return float(int(number) * _UNITS[unit])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cwl_userspace.cli import subjects
@@ -21,18 +21,14 @@ _OF_ALL = frozenset(("status", "exited"))
 
 
 def chosen(context: Context, given: Mapping[str, Sequence[str]], everything: bool) -> list[Subject]:
-    """The containers that fit all filters, the oldest first; raise UsageError for a wrong value."""
-    for state in given.get("status", ()):
-        if state not in STATES:
-            raise UsageError(
-                f"the filter status={state} is not known", f"expected one of {', '.join(STATES)}"
-            )
+    """The containers that fit all filters, the oldest first; raise UsageError for a wrong value,
+    and ContainerNotFound for a container that is none, whether there are any containers or not.
+    """
+    fit = [_filter(context, key, values) for key, values in given.items()]
     known: Iterable[Subject] = subjects.every(context)
     if not (everything or _OF_ALL & given.keys()):
         known = (subject for subject in known if subject.running)
-    for key, values in given.items():
-        known = [subject for subject in known if _fits(context, subject, key, values)]
-    return list(known)
+    return [subject for subject in known if all(fits(subject) for fits in fit)]
 
 
 def created(subject: Subject) -> float:
@@ -51,22 +47,43 @@ def labels(subject: Subject) -> dict[str, str]:
     return {**image, **dict(text.partition("=")[::2] for text in texts)}
 
 
-def _fits(context: Context, subject: Subject, key: str, values: Sequence[str]) -> bool:
+def _filter(context: Context, key: str, values: Sequence[str]) -> Callable[[Subject], bool]:
+    """What says whether a container fits one filter."""
     if key == "id":
-        return any(subject.id.startswith(value) for value in values)
+        return lambda subject: subject.id.startswith(tuple(values))
     if key == "name":
-        return any(_pattern(value).search(subject.shown) for value in values)
+        patterns = [_pattern(value) for value in values]
+        return lambda subject: any(pattern.search(subject.shown) for pattern in patterns)
     if key == "status":
-        return subject.state in values
+        _check_states(values)
+        return lambda subject: subject.state in values
     if key == "exited":
-        return subject.ended is not None and str(subject.ended["code"]) in values
+        codes = [_code(value) for value in values]
+        return lambda subject: subject.ended is not None and int(subject.ended["code"]) in codes
     if key == "ancestor":
-        return any(_image(subject) == _identifier(context, value) for value in values)
+        images = {_identifier(context, value) for value in values} - {""}
+        return lambda subject: _image(subject) in images
     if key == "label":
-        return has_labels(labels(subject), values)
+        return lambda subject: has_labels(labels(subject), values)
     limits = [created(subjects.find(context, value)) for value in values]
-    moment = created(subject)
-    return all(moment < limit if key == "before" else moment > limit for limit in limits)
+    if key == "before":
+        return lambda subject: created(subject) < min(limits)
+    return lambda subject: created(subject) > max(limits)
+
+
+def _check_states(values: Sequence[str]) -> None:
+    for state in values:
+        if state not in STATES:
+            raise UsageError(
+                f"the filter status={state} is not known", f"expected one of {', '.join(STATES)}"
+            )
+
+
+def _code(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"the filter exited={text} is not known", "expected a number") from None
 
 
 def _pattern(text: str) -> re.Pattern[str]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # More than any kernel has: CONFIG_NR_CPUS.
 _PROCESSORS = 1 << 16
+# In bytes, by gethostname(2).
+_LONGEST_HOSTNAME = 64
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
@@ -39,7 +41,7 @@ def request_of(words: Words, environ: Mapping[str, str]) -> RunRequest:
         network_off=network == "none",
         read_only=words.flag("read-only"),
         add_hosts=[_added_host(text) for text in words.list("add-host")],
-        hostname=words.value("hostname"),
+        hostname=_hostname(words.value("hostname"), words.typed("hostname")),
         shm_size=_size(words.value("shm-size", "64m"), "--shm-size"),
         limits=_limits(words),
         devices=[_device(text) for text in words.list("device")],
@@ -60,7 +62,18 @@ def check_ending(words: Words) -> None:
 
 def stop_timeout(words: Words) -> float:
     """Seconds that a program has to end once it was asked to; raise UsageError for a bad value."""
-    return _number(words.value("stop-timeout", str(GRACE)), "--stop-timeout")
+    return seconds(words.value("stop-timeout", str(GRACE)), "--stop-timeout")
+
+
+def seconds(text: str, option: str) -> float:
+    """A time that an option was given; less than none means for ever, as in Docker."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = float("nan")
+    if found != found:  # which "nan" is, too
+        raise UsageError(f"{option} is {text!r}", "expected a number of seconds")
+    return found if found >= 0 else float("inf")
 
 
 def environment_of(words: Words, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -99,11 +112,37 @@ def _environment_file(path: str, environ: Mapping[str, str]) -> Iterator[tuple[s
             yield name, environ[name]
 
 
+def _hostname(text: str, option: str) -> str:
+    """What the kernel takes and a line of /etc/hosts can hold. Docker asks for no more since names
+    with underscores were refused for a while (moby #28985).
+    """
+    fits = len(os.fsencode(text)) <= _LONGEST_HOSTNAME
+    if not fits or not text.isprintable() or " " in text or "#" in text:
+        raise UsageError(
+            f"{option} is {text!r}", f"expected a word of at most {_LONGEST_HOSTNAME} bytes"
+        )
+    return text
+
+
 def _added_host(text: str) -> tuple[str, str]:
-    name, _, address = text.partition(":")
-    if not name or not address or any(c.isspace() for c in text):
+    """``NAME:ADDRESS``, or with ``=`` between them; an IPv6 address may be in brackets, as in
+    Docker. ``host-gateway`` is the host, whose network is the container's own.
+    """
+    name, _, address = text.partition("=" if "=" in text else ":")
+    address = address.removeprefix("[").removesuffix("]")
+    address = "127.0.0.1" if address == "host-gateway" else address
+    if not name or any(c.isspace() for c in text) or not _is_address(address):
         raise UsageError(f"--add-host is {text!r}", "expected NAME:ADDRESS")
     return name, address
+
+
+def _is_address(text: str) -> bool:
+    from _socket import AF_INET, AF_INET6, inet_pton
+
+    try:
+        return bool(inet_pton(AF_INET6 if ":" in text else AF_INET, text))
+    except (OSError, ValueError):
+        return False
 
 
 def _size(text: str, option: str) -> int:
@@ -147,8 +186,8 @@ def _processors(text: str) -> list[int]:
     """``0-2,7`` as numbers (cpuset(7), List format)."""
     found: set[int] = set()
     for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        numbers = (first, last or first)
+        first, dash, last = part.partition("-")
+        numbers = (first, last if dash else first)
         if not all(number.isascii() and number.isdigit() for number in numbers):
             raise UsageError(f"--cpuset-cpus is {text!r}", "expected a list such as 0-2,7")
         low, high = map(int, numbers)
@@ -167,11 +206,13 @@ def _gpus(text: str) -> Gpus:
 
 
 def _device(text: str) -> Device:
-    """``/dev/x[:/dev/y[:rwm]]``; what may be done with it is for the host's modes to say."""
-    source, _, rest = text.partition(":")
-    target = rest.partition(":")[0] or source
-    if not os.path.isabs(source) or not target.startswith("/dev/"):
-        raise UsageError(f"--device is {text!r}", "expected /dev/NAME[:/dev/NAME]")
+    """``/dev/x[:/dev/y][:rwm]``; what may be done with it is for the host's modes to say."""
+    source, *rest = text.split(":")
+    if rest and rest[-1] and not rest[-1].strip("rwm"):
+        rest.pop()
+    target = "".join(rest) or source
+    if not os.path.isabs(source) or len(rest) > 1 or not target.startswith("/dev/"):
+        raise UsageError(f"--device is {text!r}", "expected /dev/NAME[:/dev/NAME][:rwm]")
     try:
         mode = os.stat(source).st_mode
     except OSError as error:

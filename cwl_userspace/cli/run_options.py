@@ -37,7 +37,12 @@ OPTIONS = (
     Option("--cpus", VALUE, "limit the processors' time (see doctor)", "N"),
     Option("--cpuset-cpus", VALUE, "run on these processors only", "LIST"),
     Option("--timeout", VALUE, "end it after so many seconds; exit code 124", "SECONDS"),
-    Option("--stop-timeout", VALUE, "kill it so long after it was asked to end; 10", "SECONDS"),
+    Option(
+        "--stop-timeout",
+        VALUE,
+        "kill it so long after it was asked to end; 10; -1: never",
+        "SECONDS",
+    ),
     Option("--device", LIST, "show a device of the host", "PATH[:PATH]"),
     Option("--gpus", VALUE, "show NVIDIA GPUs and the host's driver", "all|N|device=N,..."),
     Option("--cpu-shares", VALUE, "accepted: a weight among containers has no effect", "N"),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cwl_userspace.engines.base import Launch
     from cwl_userspace.errors import UserspaceError
 
-# Who stops a detached container says how long it may take; poll(2) can wait no longer than this.
-_NO_END = 1e6
+# Who stops a detached container says how long it may take.
+_NO_END = float("inf")
 
 
 class Running:

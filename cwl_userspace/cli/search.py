@@ -92,8 +92,10 @@ def repositories(context: Context, text: str, index: str = "") -> Iterator[Found
                     yield Found(shown)
         except ImageError as error:
             failed = error  # what another place has is an answer
-    if failed is not None and not seen:
-        raise failed
+    if failed is not None:
+        if not seen:
+            raise failed
+        context.log.say(str(failed))
 
 
 def tags_of(context: Context, text: str) -> Iterator[str]:

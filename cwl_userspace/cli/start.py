@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cwl_userspace.cli import ending, subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.request import seconds
 from cwl_userspace.cli.run import execute
 from cwl_userspace.cli.subjects import Subject
 from cwl_userspace.cli.words import FLAG, VALUE, Option, Words, parse
@@ -50,7 +51,7 @@ def restart(context: Context, argv: Sequence[str]) -> int:
     if words.flag("help"):
         return show("restart", "[OPTIONS] CONTAINER...", RESTART)
     given = words.value("timeout")
-    patience = ending.seconds(given, words.typed("timeout")) if given else None
+    patience = seconds(given, words.typed("timeout")) if given else None
     for text in ending.named(words, "restart"):
         subject = subjects.find(context, text)
         _words(subject)

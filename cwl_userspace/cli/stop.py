@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cwl_userspace.cli import ending, subjects
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.help import show
+from cwl_userspace.cli.request import seconds
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 
 OPTIONS = (
@@ -22,7 +23,7 @@ def command(context: Context, argv: Sequence[str]) -> int:
     if words.flag("help"):
         return show("stop", "[OPTIONS] CONTAINER...", OPTIONS)
     given = words.value("timeout")
-    patience = ending.seconds(given, words.typed("timeout")) if given else None
+    patience = seconds(given, words.typed("timeout")) if given else None
     number = ending.signal(words.value("signal")) if words.value("signal") else 0
     for text in ending.named(words, "stop"):
         ending.stop(subjects.find(context, text), number, patience)

@@ -5,7 +5,6 @@ One name means one of them, so that every verb finds the same.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from cwl_userspace import aliases, containers, ended, runs
 from cwl_userspace.cli.context import Context
 from cwl_userspace.containers import Container
 from cwl_userspace.errors import ContainerNotFound, UsageError, UserspaceError
+from cwl_userspace.image.exclusive import lock
 
 CREATED, RUNNING, EXITED = "created", "running", "exited"
 _SHORTEST_ID = 4
@@ -134,7 +134,7 @@ def claimed(context: Context, name: str, but: str) -> Iterator[None]:
 
     ``but`` is the id of who may have it already.
     """
-    with _locked(context.settings.state):
+    with _locked(context):
         check_free(context, name, but)
         yield
 
@@ -151,15 +151,14 @@ def check_free(context: Context, name: str, but: str = "") -> None:
 
 
 @contextmanager
-def _locked(state: str) -> Iterator[None]:
+def _locked(context: Context) -> Iterator[None]:
     """One at a time, where the file system can lock; a name is no more than a convenience."""
+    state = context.settings.state
     os.makedirs(state, mode=0o700, exist_ok=True)
-    fd = os.open(os.path.join(state, "names.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = os.path.join(state, "names.lock")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        except OSError:
-            pass
+        lock(fd, path, context.log.say)
         yield
     finally:
         os.close(fd)

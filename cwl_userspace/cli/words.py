@@ -140,7 +140,7 @@ def _take(
             f"{verb or 'cwl-userspace'} has no option {spelling}", _nearest(spelling, known, verb)
         )
     if option.kind == FLAG:
-        words.flags[option.name] = _truth(spelling, value)
+        words.flags[option.name] = truth(spelling, value)
         return
     if value is None:
         if not rest:
@@ -153,7 +153,8 @@ def _take(
         words.values[option.name] = value
 
 
-def _truth(spelling: str, value: str | None) -> bool:
+def truth(spelling: str, value: str | None) -> bool:
+    """What a switch is set to; one without a value is on. Raise UsageError for any other word."""
     if value is None or value.lower() in _YES:
         return True
     if value.lower() in _NO:

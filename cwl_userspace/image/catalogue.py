@@ -23,6 +23,8 @@ _HUB_PAGE = 100
 _FORMS = (("/v2/search/repositories/", "query", "page_size"), ("/v1/search", "q", "n"))
 _LARGEST = 4 << 20
 _MOST = 1000
+# No list of a registry goes on for longer, whatever it says: it may be one that never ends.
+_MOST_PAGES, _MOST_NAMES, _MOST_BYTES = 1000, 500_000, 32 << 20
 
 
 class Found(NamedTuple):
@@ -45,10 +47,14 @@ def tags(registry: Registry, repository: str) -> Iterator[str]:
 
 
 def _pages(registry: Registry, repository: str, path: str, key: str, what: str) -> Iterator[str]:
-    """Each name once: some registries know nothing of pages and give all names each time."""
+    """Each name once: some registries know nothing of pages and give all names each time.
+
+    Raise RegistryError after the names of a list that is too long to be asked for to its end.
+    """
     seen: set[str] = set()
     last = ""
-    while True:
+    size = 0
+    for _ in range(_MOST_PAGES):
         query = {"n": _PAGE, **({"last": last} if last else {})}
         raw = registry.listing(repository, f"{path}?{urlencode(query)}", what)
         document = load_json(raw, what)
@@ -59,6 +65,13 @@ def _pages(registry: Registry, repository: str, path: str, key: str, what: str) 
         seen.update(new)
         yield from map(_shown, new)
         last = new[-1]
+        size += len(raw)
+        if len(seen) > _MOST_NAMES or size > _MOST_BYTES:
+            break
+    raise RegistryError(
+        f"{registry.label} goes on with {what} after {len(seen)} names, which is too many",
+        "name the repository as a whole",
+    )
 
 
 def hub_search(words: str, base: str = HUB_SEARCH) -> Iterator[Found]:
@@ -71,7 +84,7 @@ def hub_search(words: str, base: str = HUB_SEARCH) -> Iterator[Found]:
     place, word, size = _FORMS[0]
     page = 1
     found = 0
-    while found < _MOST:
+    while found < _MOST and page <= _MOST_PAGES:
         query = urlencode({word: words, "page": page, size: _HUB_PAGE})
         response = transport.send(Request(f"{base}{place}?{query}", {}))
         if response.status == 404 and page > 1:
@@ -86,7 +99,7 @@ def hub_search(words: str, base: str = HUB_SEARCH) -> Iterator[Found]:
             )
         document = load_json(bounded(response, base, _LARGEST), f"the answer of {base}")
         results = document.get("results") if isinstance(document, dict) else None
-        if not results:
+        if not results or not isinstance(results, list):
             return
         for entry in results:
             if isinstance(entry, dict):
@@ -109,4 +122,5 @@ def _found(entry: dict[str, Any]) -> Found:
 
 def _shown(text: object) -> str:
     """A text of anybody's on one line, without what a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in str(text))
+    line = str(text)
+    return line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)

@@ -7,17 +7,17 @@ right. Of an index only the image of one platform is copied: that makes it a spa
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.errors import ImageError, StoreError
+from cwl_userspace.image.exclusive import lock
 from cwl_userspace.image.layout import MARKER, REF_NAME
 from cwl_userspace.image.source import Source, nowhere
 from cwl_userspace.image.stream import Checked
@@ -33,9 +33,13 @@ _ABANDONED = 24 * 3600.0
 class Mirror:
     """A layout directory that images are copied into; safe for several threads and processes."""
 
-    def __init__(self, path: str) -> None:
-        """Make the directory, or go on with one that is there; raise StoreError."""
+    def __init__(self, path: str, say: Callable[[str], object]) -> None:
+        """Make the directory, or go on with one that is there; raise StoreError.
+
+        ``say`` is told of another who writes there for long.
+        """
         self.path = os.path.abspath(path)
+        self._say = say
         self._locks: dict[Digest, threading.Lock] = {}
         with self._writing(MARKER):
             os.makedirs(self._place(_BLOBS), exist_ok=True)
@@ -127,8 +131,7 @@ class Mirror:
         """Keep two calls from losing each other's entry, on file systems that have locks."""
         directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with contextlib.suppress(OSError):
-                fcntl.flock(directory, fcntl.LOCK_EX)
+            lock(directory, self.path, self._say)
             yield
         finally:
             os.close(directory)

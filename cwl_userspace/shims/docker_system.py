@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from cwl_userspace import containers, runs
 from cwl_userspace.cli import load
 from cwl_userspace.cli.context import Context
-from cwl_userspace.cli.listing import FORMAT, filters, listing
+from cwl_userspace.cli.listing import FORMAT, filters, listing, switch
+from cwl_userspace.cli.prune import age
 from cwl_userspace.cli.table import human_size
 from cwl_userspace.cli.words import FLAG, LIST, Option, parse
 from cwl_userspace.errors import UsageError
@@ -43,8 +44,11 @@ def image_prune(context: Context, argv: Sequence[str]) -> int:
     """Remove images that have no name, with what else of the store nobody can find any more."""
     words = parse("prune", _PRUNE, argv)
     given = filters(words.list("filter"), ("until", "dangling"))
-    everything = words.flag("all") or given.get("dangling", [""])[-1] in ("false", "0")
-    ages = [f"--older-than={age}" for age in given.get("until", ())]
+    named = "dangling" in given and not switch("dangling", given["dangling"])
+    everything = named or words.flag("all")
+    for text in given.get("until", ()):
+        age(text, "the filter until")
+    ages = [f"--older-than={text}" for text in given.get("until", ())]
     if ages and not everything:
         ages = []  # what has no name goes whatever its age
     forced = ["--force"] if words.flag("force") else []
@@ -98,6 +102,8 @@ def _listed(
     words = parse(verb, _LIST, argv)
     _no_arguments(verb, words.arguments)
     given = filters(words.list("filter"), ("name", "driver", "label", "dangling"))
+    if "dangling" in given:
+        switch("dangling", given["dangling"])
     rows = [
         row
         for row in rows

@@ -14,6 +14,7 @@ from cwl_userspace import journal
 from cwl_userspace.cli import ending
 from cwl_userspace.cli.context import Context
 from cwl_userspace.cli.detach import Session, in_background
+from cwl_userspace.cli.request import seconds
 from cwl_userspace.cli.table import table
 from cwl_userspace.cli.words import FLAG, VALUE, Option, parse
 from cwl_userspace.errors import UsageError
@@ -82,7 +83,7 @@ def _stop(context: Context, argv: Sequence[str]) -> int:
         if not words.arguments:
             raise UsageError("instance stop needs a name", "see instance list, or give --all")
         found = [named(context, text) for text in words.arguments]
-    patience = ending.seconds(words.value("timeout", str(ending.PATIENCE)), words.typed("timeout"))
+    patience = seconds(words.value("timeout", str(ending.PATIENCE)), words.typed("timeout"))
     number = ending.signal(words.value("signal", "TERM"))
     for record in found:
         if words.flag("force") or not ending.end(record, number, patience):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from cwl_userspace.cli.context import Context
     from cwl_userspace.cli.detach import Session
+    from cwl_userspace.engines.base import Launch
     from cwl_userspace.spec import ContainerSpec, RunRequest
     from cwl_userspace.store.inuse import Use
 
@@ -98,19 +99,17 @@ def start(context: Context, container: Container, session: Session | None = None
 
     A detached one, an instance, has a ``session``, and others can find and join it.
     """
-    from cwl_userspace import process, runs
+    from cwl_userspace import runs
     from cwl_userspace.cli import unmet
     from cwl_userspace.cli.words import Words
-    from cwl_userspace.engines import probe
     from cwl_userspace.engines.choose import choose
     from cwl_userspace.private import remove_private_directory
 
-    state, name = context.settings.state, context.engine
+    state = context.settings.state
     identifier = session.identifier if session is not None else os.urandom(32).hex()
     try:
         container.make()
         engine = choose(context.engine, context.settings, context.environ)
-        name = engine.name
         copied = [*unmet.settle(context, Words(), container.spec, engine, by_engine=True)]
         copied += _settle_sandbox(context, container, engine.name)
         launch = unmet.launch(container.spec, engine, container.private, copied)
@@ -118,12 +117,25 @@ def start(context: Context, container: Container, session: Session | None = None
         if session is not None:
             facts["launch"] = launch.to_json()
         runs.register(state, identifier, {**facts, "limits": launch.limits})
+        return _run(context, container, launch, session)
+    finally:
+        runs.unregister(state, identifier)
+        if container.use is not None:
+            container.use.end()
+        remove_private_directory(container.private)
+        remove_private_directory(container.own)
 
-        def started(keeper: int) -> None:
-            assert session is not None
-            runs.change(state, identifier, keeper=keeper)
-            session.started()
 
+def _run(context: Context, container: Container, launch: Launch, session: Session | None) -> int:
+    from cwl_userspace import process, runs
+    from cwl_userspace.engines import probe
+
+    def started(keeper: int) -> None:
+        assert session is not None
+        runs.change(context.settings.state, session.identifier, keeper=keeper)
+        session.started()
+
+    try:
         return process.run(
             launch,
             context.caller if session is None else 0,
@@ -132,11 +144,6 @@ def start(context: Context, container: Container, session: Session | None = None
             use=container.use,
         )
     except EngineError:
-        probe.forget(context.settings.cache, name)
+        # What a probe found may have changed since: the next run looks again.
+        probe.forget(context.settings.cache, launch.engine)
         raise
-    finally:
-        runs.unregister(state, identifier)
-        if container.use is not None:
-            container.use.end()
-        remove_private_directory(container.private)
-        remove_private_directory(container.own)

@@ -175,7 +175,7 @@ def _file(
             "id": str(identifier),
             "chain": str(chain),
             "manifest": str(image.manifest_digest or ""),
-            "size": int(packs.facts(store, chain).get("bytes", 0)),
+            "size": packs.number(store, chain, "bytes"),
             "created": time.time(),
             "config": config,
         },

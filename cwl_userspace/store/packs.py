@@ -192,12 +192,20 @@ def _discard(store: Store, place: str) -> None:
 
 
 def facts(store: Store, chain: Digest) -> dict[str, Any]:
-    """What is known of a tree that is here or beneath, in either form; nothing if it is neither."""
+    """What is known of a tree that is here or beneath, in either form; nothing if it is neither, or
+    if what was written down is damaged, which ``verify`` tells.
+    """
     try:
         with open(os.path.join(os.path.dirname(store.tree(chain)), "tree.json"), "rb") as file:
             return dict(json.loads(file.read()))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):
         for place in store.packs(chain):
             with contextlib.suppress(StoreError):
                 return read(place).tree
         return {}
+
+
+def number(store: Store, chain: Digest, name: str) -> int:
+    """One of these facts that is a number; 0 where it is not known."""
+    found = facts(store, chain).get(name)
+    return found if isinstance(found, int) else 0

@@ -257,6 +257,9 @@ FROM busybox
 RUN --mount=source=part,target=/mnt/in cat /mnt/in/input > /one && ! touch /mnt/in/x
 RUN --mount=type=bind,from=other,source=/output,target=/stage cat /stage > /two
 RUN --mount=source=.,target=/all,rw touch /all/new && ls /all > /three
+RUN --mount=source=part,target=/a,ro=1 --mount=source=part,target=/b,readonly=0 \\
+    --mount=source=part,target=/c,RW=T,readwrite=False --mount=type=tmpfs,target=/d,ro \\
+    touch /b/x && ! touch /a/x && ! touch /c/x && ! touch /d/x
 RUN --mount=type=cache,target=/root/.cache cd /root/.cache && date >> days && wc -l < days > /days
 RUN --mount=type=tmpfs,target=/scratch touch /scratch/x
 """

@@ -143,6 +143,8 @@ COPY <<-C /opt/file
         ("ADD git@example.org:x.git /", "which is not supported"),
         ("RUN --mount=type=secret,id=x cat", "a mount of the type 'secret'"),
         ("RUN --mount=target=x,source=nothing cat", "'nothing' is not in the context"),
+        ("RUN --mount=target=x,ro=yes cat", "a mount with 'ro=yes'"),
+        ("RUN --mount=target=x,source cat", "a mount with 'source', which has no value"),
         ("RUN --security=insecure true", "not supported"),
         ("COPY .wh.x /", "the file '.wh.x', which cannot be part of an image"),
         ("COPY [z-a] /", "'[z-a]' is not in the context"),

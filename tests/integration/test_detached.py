@@ -70,6 +70,17 @@ def test_it_survives_its_shell_answers_logs_stops_and_is_known_afterwards(stay: 
     assert gone.code == 1 and f"no container '{name}'" in gone.complaint
 
 
+def test_stop_waits_for_a_container_whose_time_to_end_is_without_limit(any_stay: Stay) -> None:
+    trap = "trap 'echo asked; until [ -e /tmp/go ]; do sleep 0.1; done; exit 9' TERM; echo ready"
+    name = any_stay.start(f"{trap}; while :; do sleep 0.1; done", "--stop-timeout", "-1")
+    assert any_stay.log_has(name, "ready")
+    stopping = subprocess.Popen(any_stay.home.command("stop", name), env=any_stay.home.environment)
+    assert any_stay.log_has(name, "asked")
+    assert any_stay.exec(name, "touch /tmp/go").code == 0
+    assert stopping.wait(PATIENCE) == 0
+    assert any_stay.call("wait", name).text == "9\n"
+
+
 def test_after_its_supervisor_is_killed_nothing_is_left_and_ps_says_so(stay: Stay) -> None:
     word = marker()
     name = stay.start(f"sleep 1000 & echo ready; {LOOP}", "-e", f"WORD={word}")

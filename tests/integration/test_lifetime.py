@@ -66,6 +66,17 @@ def killed_after_the_grace(box: Box, main: str) -> None:
     assert all_gone(word, 2)
 
 
+def test_a_tool_has_all_the_time_it_takes_where_no_grace_ends(box: Box, tmp_path: Path) -> None:
+    script = "trap 'echo asked; until [ -e /w/go ]; do sleep 0.1; done; exit 9' TERM; echo ready; "
+    process = box.start_sh(
+        f"{script} while :; do sleep 0.1; done", "--stop-timeout=-1", "-v", f"{tmp_path}:/w"
+    )
+    process.terminate()
+    assert process.stdout is not None and process.stdout.readline() == b"asked\n"
+    (tmp_path / "go").touch()
+    assert process.wait(PATIENCE) == 9
+
+
 @pytest.mark.every_engine
 @pytest.mark.parametrize("main", ["exec sleep 1000", "while :; do kill -STOP $$; done"])
 def test_a_kill_of_the_run_leaves_nothing_alive(box: Box, main: str) -> None:

@@ -368,6 +368,7 @@ def test_words_that_workflow_engines_write_are_accepted(box: Box, tmp_path: Path
 @pytest.mark.every_engine
 def test_the_command_that_is_printed_does_the_same(box: Box, tmp_path: Path) -> None:
     words = ["-v", f"{tmp_path}:/a:b c", "-e", "A=it's", "-w", "/a:b c", "--read-only"]
+    words += ["--timeout", "1e9"]  # which is more than poll(2) can wait
     script = 'echo "$A" "$@"; pwd; echo made > file; true > /etc/x; exit 7'
     command = [*words, "busybox", "sh", "-c", script, "sh", "x  y", "", "'"]
     shown = box.run("--print-command", *command)

@@ -245,7 +245,7 @@ def test_a_definition_that_cannot_be_built_leaves_no_file(
 
 
 def test_a_sandbox_is_run_where_it_is_and_changed_on_demand(
-    singularity: Singularity, tmp_path: Path
+    home: Home, singularity: Singularity, tmp_path: Path
 ) -> None:
     """And what is beside it can be seen, which engines cover where a store's trees are."""
     ran = singularity("build", "--sandbox", "tree", "docker://configured", cwd=tmp_path)
@@ -258,6 +258,11 @@ def test_a_sandbox_is_run_where_it_is_and_changed_on_demand(
         assert singularity(*words, cwd=tmp_path, more=engine).text == "beside\nis set\n"
         singularity("exec", "tree", "touch", "/x", cwd=tmp_path, more=engine)
         assert manifest(tmp_path / "tree") == before
+    engine["CWL_USERSPACE_ON_UNMET"] = "refuse"
+    refused = singularity("exec", "tree", "true", cwd=tmp_path, more=engine)
+    assert refused.code == FAILED and "lets the container write" in refused.complaint
+    # The engine has not failed, so what is known of it counts.
+    assert list((home.place / "cache" / "cwl-userspace").glob("probe-proot-*.json"))
     assert singularity("run", "tree", "given", cwd=tmp_path).text == "given|"
     assert singularity("exec", "--writable", "tree", "touch", "/kept", cwd=tmp_path).text == ""
     assert (tmp_path / "tree" / "kept").exists()

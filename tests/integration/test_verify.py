@@ -173,6 +173,13 @@ def test_a_record_that_its_blobs_belie_is_named(cared: Cared, untrue: str) -> No
     assert said in cared.finds()
 
 
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"bytes": null}'])
+def test_damaged_facts_of_a_tree_keep_nobody_from_its_image(cared: Cared, content: bytes) -> None:
+    (cared.file("trees") / "tree.json").write_bytes(content)
+    assert cared.load(cared.mirror).stderr == b""
+    assert "tree.json" in cared.finds()
+
+
 def test_a_record_that_is_lost_is_written_anew(cared: Cared) -> None:
     cared.file("images").unlink()
     assert "is not in the store" in cared.finds()

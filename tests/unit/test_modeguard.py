@@ -7,6 +7,8 @@ import json
 import os
 import select
 import shutil
+import signal
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -75,9 +77,10 @@ def kept(
     protected: tuple[str, ...],
     child: Callable[[], object],
     locator: dict[str, bool] | None = None,
+    patience: float = 10.0,
 ) -> int:
     """Run *child* under the filter and be its keeper; its exit status."""
-    guard = Guard(protected, locator)
+    guard = Guard(protected, locator, patience)
     pid = os.fork()
     if pid == 0:
         try:
@@ -169,6 +172,31 @@ def test_a_neighbour_whose_name_only_starts_alike_is_not_protected(place: Path) 
     neighbour.mkdir()
     status = in_child(lambda: kept((f"{place}/tree",), lambda: neighbour.chmod(0o700)))
     assert (status, neighbour.stat().st_mode & 0o777) == (99, 0o700)
+
+
+def test_a_locator_that_says_nothing_stalls_its_keeper_but_once(place: Path) -> None:
+    """Each signal has the kernel tell of a call again, so there is no end of calls meanwhile."""
+
+    def calls() -> None:
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.siginterrupt(signal.SIGALRM, False)
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        numbers = []
+        for name in ("beside", "beside/file"):
+            try:
+                (place / name).chmod(0o700)
+            except OSError as error:
+                numbers.append(error.errno)
+        os._exit(0 if numbers == [errno.EIO, errno.EIO] else 1)
+
+    def silent() -> None:
+        os.write(LOCATOR_FD, struct.pack("=q", os.getpid()))
+        pid = os.fork()
+        if pid == 0:
+            calls()
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    assert in_child(lambda: kept((f"{place}/tree",), silent, {"forgive": True}, 0.5)) == 0
 
 
 def test_special_bits_can_be_set_elsewhere(place: Path) -> None:

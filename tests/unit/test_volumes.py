@@ -23,6 +23,8 @@ pytestmark = pytest.mark.once
         (["a", "a:ro"], "a:ro:/data/a:ro", ("a:ro", "/data/a:ro", False)),
         (["a:b"], "a:b:/data/a:b", ("a:b", "/data/a:b", False)),
         (["a:b"], "a:b:/data:ro", ("a:b", "/data", True)),
+        (["a:ro,b"], "a:ro,b:/data/a:ro,b", ("a:ro,b", "/data/a:ro,b", False)),
+        (["a"], "a:/data,ro", ("a", "/data,ro", False)),
     ],
 )
 def test_a_volume_is_cut_where_its_source_ends(
