@@ -108,7 +108,7 @@ def _check_owner(path: str) -> None:
 
 
 def _prepare(local: Store) -> None:
-    os.makedirs(os.path.dirname(local.path), exist_ok=True)
+    os.makedirs(os.path.dirname(local.path), mode=0o755, exist_ok=True)
     try:
         os.mkdir(local.path, 0o700)
     except FileExistsError:

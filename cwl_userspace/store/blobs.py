@@ -14,7 +14,7 @@ from io import FileIO
 
 from cwl_userspace.digest import Digest
 from cwl_userspace.oci import Descriptor
-from cwl_userspace.store.modes import is_of_a_group
+from cwl_userspace.store.modes import for_the_owner, is_of_a_group
 from cwl_userspace.store.store import Store, private_name
 
 _CHUNK = 1 << 20
@@ -41,7 +41,7 @@ def keeping(store: Store, digest: Digest, verified: Iterable[bytes]) -> Iterator
     """
     aside = os.path.join(store.path, "tmp", f"{private_name()}.file")
     try:
-        with open(aside, "xb", buffering=0) as file:
+        with open(aside, "xb", buffering=0, opener=for_the_owner) as file:
             if is_of_a_group(store.path):
                 os.fchmod(file.fileno(), 0o664)
             for chunk in verified:

@@ -23,6 +23,11 @@ def is_of_a_group(directory: str) -> bool:
         return False
 
 
+def for_the_owner(path: str, flags: int) -> int:
+    """An ``opener`` of files that nobody else may write, whatever the umask."""
+    return os.open(path, flags, 0o644)
+
+
 def make_directories(top: str, names: tuple[str, ...]) -> None:
     """Make directories of a store, for the group to write in if ``top`` is a group's.
 

@@ -28,6 +28,7 @@ from cwl_userspace.image.confine import remove_tree
 from cwl_userspace.image.layers import Tree
 from cwl_userspace.image.stream import Checked, decompressed
 from cwl_userspace.image.treetar import tree_bytes
+from cwl_userspace.store.modes import for_the_owner
 from cwl_userspace.store.store import CONTENTS, Store, private_name
 from cwl_userspace.store.workspace import workspace
 
@@ -125,7 +126,8 @@ def unpack(store: Store, chain: Digest, directory: str, note: Callable[[str], ob
         try:
             pack = read(place)
             _unpack(pack, rootfs)
-            with open(os.path.join(directory, "tree.json"), "w", encoding="utf-8") as file:
+            facts = os.path.join(directory, "tree.json")
+            with open(facts, "w", encoding="utf-8", opener=for_the_owner) as file:
                 json.dump(pack.tree, file)
             copy_beside(place, directory)
             return
@@ -145,7 +147,7 @@ def copy_beside(source: str, target: str) -> None:
             raw = known.read()
     except FileNotFoundError:
         return
-    with open(os.path.join(target, CONTENTS), "wb") as copy:
+    with open(os.path.join(target, CONTENTS), "wb", opener=for_the_owner) as copy:
         copy.write(raw)
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests import tars
 from tests.command import Command, Result
 from tests.containers import busybox
-from tests.images import NAME, docker_classic
+from tests.images import NAME, docker_classic, oci_directory
 
 ARCHIVE = docker_classic([tars.layer(tars.file("big", os.urandom(1 << 20)))])
 NO_ROOM = b"cwl-userspace: no space left on device; make room, or choose another place\n"
@@ -103,12 +103,21 @@ def test_an_archive_goes_into_a_pipe_by_its_name_and_stays_out_of_its_place(
 
 
 def test_nobody_else_may_write_in_a_store_whatever_the_umask(command: Command) -> None:
-    process = subprocess.run(
-        command.words("load"), input=ARCHIVE, env=command.environ, umask=0, timeout=30, check=False
-    )
-    assert process.returncode == 0
-    made = [command.store, *command.store.rglob("*"), *(command.top / "cache").rglob("*")]
-    files = [path for path in made if not path.is_symlink()]
+    config = command.top / "config" / "cwl-userspace"
+    config.mkdir(parents=True)
+    local = command.top / "local"
+    (config / "config.yml").write_text(f"keep_blobs: true\nlocal_store: {local}\n")
+    image = oci_directory(command.top / "image", [tars.layer(tars.file("bin/x", b"no program"))])
+    for words in (["load", "-i", image], ["run", NAME, "/bin/x"]):
+        process = subprocess.run(
+            command.words(*words), env=command.environ, umask=0, timeout=30, check=False
+        )
+        assert process.returncode == (0 if words[0] == "load" else 126)
+    made = [*(command.store.rglob("*")), *local.rglob("*"), *(command.top / "cache").rglob("*")]
+    names = {path.name for path in made}
+    assert {"contents.zst", "tree.json"} <= {p.name for p in local.rglob("*")} and "x" in names
+    assert len(list((command.store / "blobs/sha256").iterdir())) == 3  # the layer is kept
+    files = [path for path in (command.store, local, *made) if not path.is_symlink()]
     assert [path for path in files if path.stat().st_mode & stat.S_IWOTH] == []
 
 
