@@ -178,10 +178,11 @@ def test_a_supervisor_that_is_killed_while_it_starts_leaves_nothing(
 def test_what_a_killed_container_had_for_itself_is_removed_by_whoever_looks(
     staying: Callable[[str], Stay],
 ) -> None:
-    """With its keeper killed, too, nobody else could. The program starts none while they are
-    killed: proot 5.1 may then keep a process that it has seen before its parent's fork."""
+    """With its keeper killed, too, nobody else could. Nothing forks while they are killed, the
+    start is over: proot 5.1 may then keep a process that it has seen before its parent's fork."""
     stay, word = staying("proot"), marker()
     name = stay.start("echo ready; exec sleep 1000", "-e", f"WORD={word}")
+    assert stay.log_has(name, "ready")
     record = said(stay, name)
     killed = (record["pid"], record["keeper"])
     for number in (signal.SIGSTOP, signal.SIGKILL):
